@@ -1,0 +1,65 @@
+# One command file: people, pre-commit and CI call the same targets.
+# Only Python >= 3.11, git and make are assumed; everything else is fetched, checked and cached.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+STAMP := $(VENV)/.rootmend-synced
+
+# The system's certificates count, so that it also works behind a proxy that inspects TLS.
+export UV_SYSTEM_CERTS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test smoke unit lint typecheck format up down bench chaos docs audit clean
+
+help: ## What there is to make
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml uv.lock .ci/get_uv.py
+	@uv="$$($(PYTHON) .ci/get_uv.py)" && "$$uv" sync --frozen --quiet --python "$(PYTHON)" && touch $@
+
+demo: $(STAMP) ## Set everything up and watch six incidents being handled (KEEP=1 leaves the stack up)
+	@$(BIN)/rb demo $(if $(KEEP),--keep)
+
+test: $(STAMP) lint typecheck ## Set everything up, then lint, type-check, check the layers and run all tests
+	@$(PYTEST) $(ARGS)
+
+smoke: $(STAMP) ## One incident from Kafka to a verified fix (under a minute on a warm stack)
+	@$(BIN)/rb demo --only oom --keep
+
+unit: $(STAMP) ## Only the tests that need no server
+	@$(PYTEST) -m "not stack" $(ARGS)
+
+lint: $(STAMP) ## Style, formatting, import layers, runbook catalog
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/rb validate runbooks/catalog
+
+typecheck: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Put the code in shape
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+up: $(STAMP) ## Start the local stack
+	@$(BIN)/rb up
+
+down: $(STAMP) ## Stop the local stack
+	@$(BIN)/rb down
+
+bench: $(STAMP) ## Measure latency and throughput beside the floor, on the local stack
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(STAMP) ## Kill the pipeline with -9 in the middle of runbooks and check the end state
+	@$(PYTEST) tests/e2e/test_crash_recovery.py $(ARGS)
+
+docs: $(STAMP) ## Write the generated documentation pages again
+	@$(BIN)/python -m tests.generate_docs
+
+audit: $(STAMP) ## Known vulnerabilities of the locked packages
+	@$(BIN)/pip-audit --skip-editable
+
+clean: ## Remove the environment and caches of this checkout (not the user's cache)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The local stack: the real servers as plain processes or containers."""

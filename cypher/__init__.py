@@ -1,0 +1,1 @@
+"""Every Cypher statement of the product, as files, and their loader."""

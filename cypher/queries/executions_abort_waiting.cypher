@@ -1,0 +1,7 @@
+// Ends an execution that waits for an approval, because its answer cannot be carried out.
+// Parameters: $id, $why. Returns: id of the execution, when it was ended.
+MATCH (e:RunbookExecution {id: $id})
+SET e.written_at = datetime.realtime()
+WITH e WHERE e.status = 'waiting_approval'
+SET e.status = 'done', e.outcome = 'aborted', e.error = $why, e.finished_at = datetime.realtime()
+RETURN e.id AS id

@@ -1,0 +1,1 @@
+"""The plan and its life: render, dry run, run, verify, roll back."""

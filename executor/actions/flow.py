@@ -1,0 +1,157 @@
+"""Calculate and wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
+from executor.actions.manifests import Seconds
+from executor.actions.naming import WORKLOADS, same_kind
+from executor.actions.waiting import Look, condition_of, limit_of, rollout, wait_for
+from executor.errors import PlanError
+from executor.model import Access, PlannedStep
+from matcher.kinds import canonical_kind
+
+_CONDITION = re.compile(
+    r"(?:(?P<kind>[A-Za-z][A-Za-z0-9.]*)(?:/(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*))?\s+)(?P<state>ready|available|complete)"
+)
+_FORMS = "pod/NAME ready, deployment/NAME available, rollout complete, rollout/NAME complete, node/NAME ready"
+
+
+class CalculateParams(Params):
+    """Parameters of ``calculate``."""
+
+    expression: Any = Field(description="A template; quantities keep their unit: `{{ current_memory * 2 }}`")
+
+
+class Calculate(Action[CalculateParams]):
+    """Give a value a name. The template engine has done the calculation by the time this runs."""
+
+    name = "calculate"
+    access = Access.NONE
+    params_model = CalculateParams
+    example = """\
+action: calculate
+params: {expression: "{{ current_memory * 2 }}"}
+output_var: new_memory
+"""
+
+    async def plan(self, params: CalculateParams, facts: TargetFacts, world: World) -> Planned:
+        """The value."""
+        if params.expression is None:
+            raise PlanError("the expression has no value")
+        return Planned(params={"expression": params.expression}, result=params.expression)
+
+    async def perform(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Any:
+        """The value."""
+        return step.params["expression"]
+
+
+class WaitParams(Params):
+    """Parameters of ``wait``."""
+
+    seconds: Seconds | None = Field(None, description="A fixed time")
+    condition: str | None = Field(None, description=f"One of: {_FORMS}")
+    timeout: Seconds | None = Field(None, description="Longest wait for the condition; left out, the step's own")
+    namespace: str | None = Field(None, description="Namespace of the object; left out, it is the incident's")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.seconds is None) == (self.condition is None):
+            raise ValueError("give either seconds or condition")
+        return self
+
+
+class Wait(Action[WaitParams]):
+    """Wait for a time, or until a condition holds. A pod that is replaced is followed to its owner."""
+
+    name = "wait"
+    access = Access.READ
+    params_model = WaitParams
+    example = """\
+action: wait
+params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
+"""
+
+    async def plan(self, params: WaitParams, facts: TargetFacts, world: World) -> Planned:
+        """Decide what is waited for; the waiting comes when its turn comes."""
+        if params.condition is None:
+            return Planned(params=params.model_dump(mode="json", exclude_none=True))
+        kind, name, state = _parsed(params.condition)
+        namespace = params.namespace or facts.namespace
+        if kind == "rollout":
+            kind, name = _rollout_of(name, facts)
+        elif kind == "Pod":
+            kind, name = await _followed(name or facts.pod, namespace, facts, world)
+        elif not name:
+            name = _named_by_facts(kind, facts, params.condition)
+        update = {"condition": f"{kind}/{name} {state}", "namespace": namespace or None}
+        return Planned(params=params.model_copy(update=update).model_dump(mode="json", exclude_none=True))
+
+    async def perform(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Any:
+        """Wait."""
+        params = WaitParams.model_validate(step.params)
+        if params.condition is None:
+            await world.clock.sleep(params.seconds or 0)
+            return {"waited_seconds": params.seconds}
+        kind, name, state = _parsed(params.condition)
+        began, since = world.clock.monotonic(), world.clock.now()
+        what = f"{kind}/{name}"
+
+        async def look() -> Look:
+            item = await world.cluster.get(kind, name, params.namespace or "")
+            if kind in WORKLOADS and state != "available":
+                return rollout(item, since, what)
+            return condition_of(item, state.capitalize(), what)
+
+        limit = limit_of(params.timeout, step)
+        seen = await wait_for(f"{what} {state}", look, limit, world)
+        waited = round(world.clock.monotonic() - began, 3)
+        return {"condition": f"{what} {state}", "detail": seen.detail, "waited_seconds": waited}
+
+    async def recover(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Recovery:
+        """Waiting changes nothing, so it begins anew."""
+        return Recovery(Found.NOT_DONE)
+
+
+def _parsed(condition: str) -> tuple[str, str, str]:
+    found = _CONDITION.fullmatch(condition.strip())
+    if found is None:
+        raise PlanError(f"the condition {condition!r} cannot be read; known: {_FORMS}")
+    kind = found["kind"] if found["kind"] == "rollout" else canonical_kind(found["kind"])
+    state = found["state"]
+    if (kind == "rollout") is not (state == "complete") and not (kind in WORKLOADS and state == "complete"):
+        raise PlanError(f"{kind} cannot be {state}; known: {_FORMS}")
+    return kind, found["name"] or "", state
+
+
+def _rollout_of(name: str, facts: TargetFacts) -> tuple[str, str]:
+    if facts.target.kind in WORKLOADS and name in ("", facts.target.name):
+        return facts.target.kind, facts.target.name
+    if name:
+        return "Deployment", name
+    raise PlanError(f"the incident is about {facts.target}, which has no rollout: write deployment/NAME complete")
+
+
+async def _followed(name: str, namespace: str, facts: TargetFacts, world: World) -> tuple[str, str]:
+    """The pod, or its owner, when it is the incident's pod or gone: a fix replaces it, and nobody waits for a ghost."""
+    owned = facts.target.kind in WORKLOADS
+    if owned and name in ("", facts.pod):
+        return facts.target.kind, facts.target.name
+    if not name:
+        raise PlanError(f"no pod is named, and the incident is about {facts.target}")
+    if owned and await world.cluster.get("Pod", name, namespace) is None:
+        return facts.target.kind, facts.target.name
+    return "Pod", name
+
+
+def _named_by_facts(kind: str, facts: TargetFacts, condition: str) -> str:
+    if same_kind(kind, facts.target.kind):
+        return facts.target.name
+    if kind == "Node" and facts.node:
+        return facts.node
+    raise PlanError(f"the condition {condition!r} names no object, and the incident is about {facts.target}")

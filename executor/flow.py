@@ -1,0 +1,246 @@
+"""One execution on its way: steps, proof, and when there is none, the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.actions.backups import discard_backups
+from executor.actions.base import ActionTable, Redact, World
+from executor.book import Book, Stopping
+from executor.context import target_ref
+from executor.dryrun import refused_by_dry_run
+from executor.errors import Paused, RemediationError, Temporary
+from executor.lifecycle import (
+    Event,
+    Next,
+    after_step,
+    changed_something,
+    outcome_of_rollback,
+    outcome_of_stop,
+    outcome_of_verdict,
+)
+from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedStep, Status, StepRun, StepStatus, Verdict
+from executor.notify import Notifier, fallback, moment_of
+from executor.planhash import plan_hash
+from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
+from executor.rendering import undoable, writes
+from executor.rollback import Rollback
+from executor.settings import ExecutorSettings
+from executor.steps import STEP, Steps
+from executor.verify import Verifier
+from safety.model import Permit
+
+_NOT_UNDONE = (StepStatus.FAILED, StepStatus.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every execution of a process shares; see ``executor.runner.Executor``."""
+
+    actions: ActionTable
+    world: World
+    journal: Journal
+    guard: Guard
+    clock: Clock
+    hooks: Hooks
+    fresh: FreshSignals
+    settings: ExecutorSettings
+    redact: Redact
+    stopping: Stopping
+
+
+class Flow:
+    """Takes one execution from wherever its record stands to its end."""
+
+    def __init__(self, permit: Permit, record: ExecutionRecord, tools: Tools) -> None:
+        self._permit = permit
+        self._tools = tools
+        self._world, self._hooks, self._settings = tools.world, tools.hooks, tools.settings
+        self._book = Book(
+            tools.journal,
+            record,
+            permit.token,
+            clock=tools.clock,
+            redact=tools.redact,
+            settings=tools.settings,
+            stopping=tools.stopping,
+        )
+        self._steps = Steps(tools.actions, tools.world, self._book, tools.hooks, tools.settings)
+        self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings)
+        self._notifier = Notifier(tools.world.chat, tools.hooks, tools.redact)
+        self._evidence: tuple[Evidence, ...] = ()
+        self._facts = {
+            "execution": record.id,
+            "runbook": record.plan.runbook_id,
+            "trigger_type": str(record.incident.get("trigger_type") or "alert"),
+        }
+
+    async def to_the_end(self) -> ExecutionRecord:
+        """Go on from wherever the record stands."""
+        fresh = not self._book.record.resumed and not self._book.record.steps
+        self._hooks.event("execution.started" if fresh else "execution.resumed", **self._facts)
+        if problem := _unfit(self._permit, self._book.record):
+            return await self._finish(Outcome.ABORTED, None, problem)
+        if self._book.record.status is Status.RUNNING:
+            ended = await self._run_steps(fresh=fresh)
+            if ended is not None:
+                return ended
+        if self._book.record.status is Status.VERIFYING:
+            ended = await self._verify()
+            if ended is not None:
+                return ended
+        return await self._undo()
+
+    async def _run_steps(self, *, fresh: bool) -> ExecutionRecord | None:
+        """Run what is left of the steps; the ended record when nothing comes after them."""
+        record = self._book.record
+        await self._allowed()
+        await self._record_planned(record.plan.steps)
+        if fresh:
+            await self._notifier.tell(record, "on_start")
+        if not changed_something(record.plan.steps, record.steps):
+            refused = await refused_by_dry_run(record.plan, self._tools.actions, self._world, self._settings)
+            if refused:
+                return await self._finish(Outcome.ABORTED, None, refused)
+        for step in record.plan.steps:
+            if self._book.found(STEP, step.index) is None:
+                await self._allowed()
+            done = await self._steps.run(step)
+            following = after_step(step, done.status)
+            if following is not Next.GO_ON:
+                return await self._stop_at(done, following)
+        await self._book.advance(Event.STEPS_DONE, verify_from=self._book.now())
+        return None
+
+    async def _allowed(self) -> None:
+        """Return when the next step may start; while automation is paused, wait.
+
+        Raises:
+            HandedOver: the process is asked to end.
+            LeaseLost: the target is no longer ours.
+        """
+        told = False
+        while True:
+            self._tools.stopping.check()
+            try:
+                return await self._tools.guard.check(
+                    self._permit.execution_id, self._permit.target_key, self._permit.token
+                )
+            except (Paused, Temporary) as error:
+                # A switch that cannot be read counts as paused: missing data never permits.
+                if not told:
+                    self._hooks.event("execution.paused", **self._facts, reason=str(error))
+                told = True
+                await self._world.clock.sleep(self._settings.pause_poll_seconds)
+
+    async def _record_planned(self, steps: Sequence[PlannedStep]) -> None:
+        """What planning already did goes to the journal in one go."""
+        left = [step for step in steps if step.planned and self._book.found(STEP, step.index) is None]
+        for step in left:
+            facts = {**self._facts, "step": step.name, "action": step.action, "phase": STEP}
+            self._hooks.event("step.started", **facts)
+            self._hooks.event("step.finished", **facts, status=str(StepStatus.SUCCEEDED), seconds=0.0)
+        runs = [(self._book.begin(step, STEP), step.result) for step in left]
+        await asyncio.gather(*(self._book.end(run, StepStatus.SUCCEEDED, output=result) for run, result in runs))
+
+    async def _stop_at(self, run: StepRun, following: Next) -> ExecutionRecord | None:
+        record = self._book.record
+        error = f"step {run.name!r}: {run.error}"
+        if following is Next.ROLL_BACK and changed_something(record.plan.steps, record.steps):
+            await self._book.advance(Event.STEP_FAILED, error=error)
+            return None
+        return await self._finish(outcome_of_stop(record, following), None, error)
+
+    async def _verify(self) -> ExecutionRecord | None:
+        """Prove the fix; the ended record unless it has to be rolled back."""
+        record = self._book.record
+        self._hooks.event("execution.verifying", **self._facts)
+        target = target_ref(record.plan.context["target"])
+        verdict, self._evidence = await self._verifier.verify(record, target, self._tools.stopping.check)
+        error = "" if verdict is Verdict.VERIFIED else self._evidence[-1].detail
+        outcome = outcome_of_verdict(record, verdict)
+        if outcome is not None:
+            return await self._finish(outcome, verdict, error)
+        await self._book.advance(Event.NOT_FIXED, verdict=verdict, error=self._book.mask(error))
+        return None
+
+    async def _undo(self) -> ExecutionRecord:
+        record = self._book.record
+        self._hooks.event("execution.rolling_back", **self._facts, reason=_reason(record))
+        undone = await self._rollback().run()
+        outcome = outcome_of_rollback(undone)
+        success = outcome is Outcome.ROLLBACK
+        self._hooks.event("rollback.finished", **self._facts, reason=_reason(record), success=success)
+        if success:
+            target = target_ref(record.plan.context["target"])
+            self._evidence += await self._verifier.restored(record, target)
+        left = [f"{run.name!r} was not undone: {run.error}" for run in undone if run.status in _NOT_UNDONE]
+        return await self._finish(outcome, record.verdict, "; ".join([record.error, *left]))
+
+    def _rollback(self) -> Rollback:
+        return Rollback(
+            actions=self._tools.actions,
+            world=self._world,
+            book=self._book,
+            steps=self._steps,
+            hooks=self._hooks,
+            settings=self._settings,
+            stopping=self._tools.stopping,
+        )
+
+    async def _finish(self, outcome: Outcome, verdict: Verdict | None, error: str) -> ExecutionRecord:
+        """Tell people, then end: who dies in between tells them again rather than never."""
+        record = self._book.record
+        told = record.model_copy(update={"outcome": outcome, "verdict": verdict, "error": self._book.mask(error)})
+        await self._notifier.tell(told, fallback(moment_of(outcome, verdict), record.notification))
+        await self._book.finish(outcome, verdict, error, self._evidence, _taken(self._book.record))
+        began = record.started_at or record.requested_at or self._book.now()
+        seconds = (self._book.now() - began).total_seconds()
+        facts = {"outcome": str(outcome), "verdict": str(verdict or ""), "seconds": seconds}
+        self._hooks.event("execution.finished", **self._facts, **facts, error=self._book.record.error)
+        await self._tidy()
+        return self._book.record
+
+    async def _tidy(self) -> None:
+        """Delete the backups of Secrets when nobody will need them: it is proven, or everything is back as it was.
+
+        Only now: a process that dies before the end is recorded may still have to undo.
+        """
+        record = self._book.record
+        if record.verdict is not Verdict.VERIFIED and record.outcome is not Outcome.ROLLBACK:
+            return
+        try:
+            await discard_backups(self._world.cluster, record.id, [run.before for run in record.steps])
+        except RemediationError as error:
+            self._hooks.event("backups.left", **self._facts, error=self._book.mask(str(error)))
+
+
+def _unfit(permit: Permit, record: ExecutionRecord) -> str:
+    """Why a stored plan must not run under this permit, or an empty text."""
+    if plan_hash(record.plan) != permit.plan_hash:
+        return "the stored plan is not the one that was permitted: its hash differs"
+    if permit.approval_id:
+        return ""
+    lasting = [step for step in record.plan.steps if writes(step) and not all(map(undoable, step.changes))]
+    if lasting or record.plan.approval_reasons:
+        return f"nobody approved it: {'; '.join(record.plan.approval_reasons) or 'a change cannot be undone'}"
+    return ""
+
+
+def _reason(record: ExecutionRecord) -> str:
+    return str(Verdict.NOT_FIXED) if record.verdict is Verdict.NOT_FIXED else "step_failed"
+
+
+def _taken(record: ExecutionRecord) -> list[str]:
+    """What was done, one line for each change or undo."""
+    lines: list[str] = []
+    effects = {step.index: step for step in record.plan.steps if step.access in (Access.WRITE, Access.NOTIFY)}
+    for run in sorted(record.steps, key=lambda run: run.started_at):
+        if run.phase == STEP and run.index not in effects:
+            continue
+        changes = effects[run.index].changes if run.phase == STEP else ()
+        what = "; ".join(change.summary for change in changes) or str(run.output or run.action)
+        lines.append(f"{run.phase} {run.name!r} {run.status}: {what}")
+    return lines

@@ -1,0 +1,124 @@
+"""The life of an execution: where it may go from where it stands, and how it ends.
+
+Everything here is a pure function over values, so that the rules can be read and tested as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from executor.errors import NotPermitted
+from executor.model import Access, ExecutionRecord, Outcome, PlannedStep, Status, StepRun, StepStatus, Verdict
+from runbooks.model import OnFailure, OnNotFixed
+
+
+class Event(StrEnum):
+    """What can happen to an execution."""
+
+    APPROVED = "approved"
+    REDEEMED = "redeemed"
+    STEPS_DONE = "steps_done"
+    STEP_FAILED = "step_failed"
+    NOT_FIXED = "not_fixed"
+    ENDED = "ended"
+
+
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    (Status.WAITING_APPROVAL, Event.APPROVED): Status.PERMITTED,
+    (Status.WAITING_APPROVAL, Event.ENDED): Status.DONE,
+    (Status.PERMITTED, Event.REDEEMED): Status.RUNNING,
+    (Status.PERMITTED, Event.ENDED): Status.DONE,
+    (Status.RUNNING, Event.STEPS_DONE): Status.VERIFYING,
+    (Status.RUNNING, Event.STEP_FAILED): Status.ROLLING_BACK,
+    (Status.RUNNING, Event.ENDED): Status.DONE,
+    (Status.VERIFYING, Event.NOT_FIXED): Status.ROLLING_BACK,
+    (Status.VERIFYING, Event.ENDED): Status.DONE,
+    (Status.ROLLING_BACK, Event.ENDED): Status.DONE,
+}
+"""Every allowed move; what is not here is refused."""
+
+
+def advance(status: Status, event: Event) -> Status:
+    """Where an execution goes next.
+
+    Raises:
+        NotPermitted: the event cannot happen in this status.
+    """
+    following = TRANSITIONS.get((status, event))
+    if following is None:
+        raise NotPermitted(f"an execution that is {status} cannot take {event}")
+    return following
+
+
+class Next(StrEnum):
+    """What follows a step."""
+
+    GO_ON = "go_on"
+    ABORT = "abort"
+    ROLL_BACK = "roll_back"
+    ASK_HUMAN = "ask_human"
+
+
+def after_step(step: PlannedStep, status: StepStatus) -> Next:
+    """What follows a step that ended with ``status``.
+
+    An unknown write stops everything: repeating or undoing what nobody can see is a human's decision. An unknown
+    message is not worth that: it is never sent twice, and the execution goes on.
+    """
+    if status is StepStatus.UNKNOWN and step.access is Access.WRITE:
+        return Next.ASK_HUMAN
+    if status is not StepStatus.FAILED:
+        return Next.GO_ON
+    return {
+        OnFailure.ABORT: Next.ABORT,
+        OnFailure.CONTINUE: Next.GO_ON,
+        OnFailure.ROLLBACK: Next.ROLL_BACK,
+    }[step.on_failure]
+
+
+def changed_something(steps: Iterable[PlannedStep], runs: Iterable[StepRun]) -> bool:
+    """Whether any write may have reached the world: it has an intent, whatever became of it."""
+    writes = {step.index for step in steps if step.access is Access.WRITE}
+    return any(run.phase == "step" and run.index in writes and run.before is not None for run in runs)
+
+
+def outcome_of_verdict(record: ExecutionRecord, verdict: Verdict) -> Outcome | None:
+    """How an execution ends whose steps are done; None when it has to be rolled back first.
+
+    ================  =====================================================================================
+    verified          ``success``; ``partial`` when a step failed that the runbook lets fail (messages do not count)
+    inconclusive      ``partial``: the steps are done and kept, but nothing proves that they helped
+    not fixed         rolled back first, when the runbook says so and something was changed; else ``failure``
+    ================  =====================================================================================
+    """
+    if verdict is Verdict.VERIFIED:
+        return Outcome.PARTIAL if _missed(record) else Outcome.SUCCESS
+    if verdict is Verdict.INCONCLUSIVE:
+        return Outcome.PARTIAL
+    rolls_back = record.on_not_fixed == OnNotFixed.ROLLBACK and changed_something(record.plan.steps, record.steps)
+    return None if rolls_back else Outcome.FAILURE
+
+
+def _missed(record: ExecutionRecord) -> bool:
+    messages = {step.index for step in record.plan.steps if step.access is Access.NOTIFY}
+    bad = (StepStatus.FAILED, StepStatus.UNKNOWN)
+    return any(run.status in bad and run.index not in messages for run in record.steps if run.phase == "step")
+
+
+def outcome_of_stop(record: ExecutionRecord, following: Next) -> Outcome:
+    """How an execution ends that stopped in its steps and is not rolled back.
+
+    ``aborted`` when nothing was changed, or when a step's effect is unknown and a human has to look;
+    ``failure`` when earlier changes stay.
+    """
+    if following is Next.ASK_HUMAN or not changed_something(record.plan.steps, record.steps):
+        return Outcome.ABORTED
+    return Outcome.FAILURE
+
+
+def outcome_of_rollback(runs: Iterable[StepRun]) -> Outcome:
+    """``rollback`` when everything was undone, ``failure`` when any part of it was not."""
+    undone = [run for run in runs if run.phase != "step"]
+    fine = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
+    return Outcome.ROLLBACK if undone and all(run.status in fine for run in undone) else Outcome.FAILURE

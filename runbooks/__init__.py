@@ -1,0 +1,1 @@
+"""The runbook language: model, loaders, expressions, lint, catalog."""

@@ -1,0 +1,182 @@
+"""From files to runbooks. Whatever is wrong is found with its place; nothing else than ``RunbookError`` is raised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from runbooks.findings import Finding, RunbookError, Severity, errors_of
+from runbooks.lint import lint
+from runbooks.model import LoadedRunbook, Runbook
+from runbooks.rules import finding
+from runbooks.shape import shape_findings
+from runbooks.subject import Actions
+from runbooks.yaml_source import MAX_BYTES, Position, Source, parse_yaml
+from runbooks.yaml_source import Path as Place
+
+SUFFIXES = frozenset({".yaml", ".yml"})
+_TOP = "runbook"
+
+
+def load_text(text: str | bytes, path: Path | None = None, *, actions: Actions | None = None) -> LoadedRunbook:
+    """Read a runbook.
+
+    Args:
+        text: YAML with the top-level key ``runbook``.
+        path: the file it came from, for messages.
+        actions: JSON Schema of each action's parameters by name and alias; without it actions are not checked.
+
+    Returns:
+        The runbook, with its warnings.
+
+    Raises:
+        RunbookError: it cannot be used; holds every finding.
+    """
+    try:
+        return _load(text, path, actions)
+    except RunbookError as error:
+        raise RunbookError([found.at(path) for found in error.findings]) from error
+
+
+def _load(text: str | bytes, path: Path | None, actions: Actions | None) -> LoadedRunbook:
+    source = parse_yaml(text)
+    runbook = _validated(source)
+    lines = {_shared_place(place[1:]): _shared_position(at) for place, at in source.keys.items() if len(place) > 1}
+    found = [*source.findings, *lint(runbook, lines, actions)]
+    if errors_of(found):
+        raise RunbookError(found)
+    encoded = text.encode() if isinstance(text, str) else text
+    # Everything is checked already: validating the positions again would copy them.
+    return LoadedRunbook.model_construct(
+        runbook=runbook,
+        sha=hashlib.sha256(encoded).hexdigest(),
+        path=path,
+        lines=lines,
+        findings=tuple(warning.at(path) for warning in found),
+    )
+
+
+@lru_cache(maxsize=8192)
+def _shared_place(place: Place) -> Place:
+    """One object for places that many runbooks have, such as ``("steps", 0, "action")``: a thousand stay small."""
+    return place
+
+
+@lru_cache(maxsize=8192)
+def _shared_position(position: Position) -> Position:
+    return position
+
+
+def _validated(source: Source) -> Runbook:
+    body = _body(source)
+    version: Place = (_TOP, "version")
+    if version in source.bare and body.get("version") is not None:
+        body = {**body, "version": source.bare[version]}
+    try:
+        return Runbook.model_validate(body)
+    except ValidationError as error:
+        raise RunbookError([*source.findings, *shape_findings(error, source, (_TOP,))]) from error
+
+
+def _body(source: Source) -> dict[str, Any]:
+    value = source.value
+    if not isinstance(value, dict):
+        raise RunbookError([finding("RB101", "the file is not a mapping", source.value_at(()))])
+    if _TOP not in value:
+        raise RunbookError([finding("RB101", _instead(value), source.value_at(()), advice=_advice(value))])
+    extra = [
+        finding("RB102", f"{key} stands beside runbook:", source.key_at((key,)), advice="indent it below runbook:")
+        for key in value
+        if key != _TOP
+    ]
+    body = value[_TOP]
+    if not isinstance(body, dict):
+        extra.append(finding("RB104", "runbook: holds no mapping", source.key_at((_TOP,))))
+    if extra:
+        raise RunbookError([*source.findings, *extra])
+    checked: dict[str, Any] = body
+    return checked
+
+
+def _instead(value: dict[str, Any]) -> str:
+    api = value.get("apiVersion")
+    if api is not None:
+        return f"the file has apiVersion {api!s:.60}, not the key runbook"
+    return f"the file has no key runbook, but {', '.join(list(value)[:5])}"[:200]
+
+
+def _advice(value: dict[str, Any]) -> str:
+    if "apiVersion" in value or {"legal_basis", "kpis"} & set(value):
+        return "another dialect: write it in the canonical form, below runbook:"
+    return ""
+
+
+def load_file(path: Path, *, actions: Actions | None = None) -> LoadedRunbook:
+    """Read a runbook from a file.
+
+    Raises:
+        RunbookError: the file cannot be read, or the runbook cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RunbookError([finding("RB014", f"the file cannot be read: {reason}").at(path)]) from error
+    return load_text(text, path, actions=actions)
+
+
+def runbook_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The runbook files under these paths, in order; hidden files and folders are left out.
+
+    A path that does not exist is given too, so that reading it says so.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        files = sorted(_in_folder(path)) if path.is_dir() else [path]
+        for file in files:
+            if file not in seen:
+                seen.add(file)
+                yield file
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix in SUFFIXES and not hidden and not file.is_dir():
+            yield file
+
+
+def load_folder(*paths: Path, actions: Actions | None = None) -> tuple[dict[str, LoadedRunbook], tuple[Finding, ...]]:
+    """Read every runbook under some folders or files.
+
+    Returns:
+        The usable runbooks by id, and every finding. Of two runbooks with one id the first stays; that is an error
+        in a folder, and a warning for a file that is named by itself.
+    """
+    loaded: dict[str, LoadedRunbook] = {}
+    found: list[Finding] = []
+    for file in runbook_files(paths):
+        try:
+            runbook = load_file(file, actions=actions)
+        except RunbookError as error:
+            found.extend(error.findings)
+            continue
+        found.extend(runbook.findings)
+        first = loaded.setdefault(runbook.runbook.id, runbook)
+        if first is not runbook:
+            # Files that are named one by one need not be meant for one folder.
+            severity = Severity.WARNING if file in paths else Severity.ERROR
+            found.append(duplicate_id(runbook, first, severity))
+    return loaded, tuple(found)
+
+
+def duplicate_id(second: LoadedRunbook, first: LoadedRunbook, severity: Severity = Severity.ERROR) -> Finding:
+    """The finding that a runbook has the id of another one."""
+    message = f"the id {second.runbook.id} is taken by {first.path}"
+    return finding("RB414", message, second.lines.get(("id",), (1, 1)), severity=severity).at(second.path)

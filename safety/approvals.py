@@ -1,0 +1,189 @@
+"""Approvals: one question to a human about one plan, answered once.
+
+pending ──approve──> approved ──overtake──> overtaken    (the plan changed before it was carried out)
+        ──deny─────> denied
+        ──expire───> expired
+        ──overtake─> overtaken                           (the plan changed before anybody answered)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID, uuid5
+
+from safety.model import GrantedApproval
+
+_SPACE = UUID("8d7c5a9e-6b0f-5e58-9d6c-3f0b8f5a1c27")
+
+
+class ApprovalStatus(StrEnum):
+    """Where an approval stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    OVERTAKEN = "overtaken"
+
+
+class Verb(StrEnum):
+    """What can happen to an approval. People approve and deny; the pipeline expires and overtakes."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+    EXPIRE = "expire"
+    OVERTAKE = "overtake"
+
+
+TRANSITIONS: Mapping[tuple[ApprovalStatus, Verb], ApprovalStatus] = {
+    (ApprovalStatus.PENDING, Verb.APPROVE): ApprovalStatus.APPROVED,
+    (ApprovalStatus.PENDING, Verb.DENY): ApprovalStatus.DENIED,
+    (ApprovalStatus.PENDING, Verb.EXPIRE): ApprovalStatus.EXPIRED,
+    (ApprovalStatus.PENDING, Verb.OVERTAKE): ApprovalStatus.OVERTAKEN,
+    (ApprovalStatus.APPROVED, Verb.OVERTAKE): ApprovalStatus.OVERTAKEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A question to a human about one plan.
+
+    Attributes:
+        id: derived, see ``approval_id``, so that asking again meets the same question.
+        plan_hash: the plan that the answer is for; it is good for no other.
+        expires_at: from then on the answer is no.
+        reasons: why a human is asked.
+        answered_by: who approved or denied; for the pipeline's own verbs what it calls itself.
+    """
+
+    id: str
+    execution_id: str
+    incident_id: str
+    plan_hash: str
+    requested_at: datetime
+    expires_at: datetime
+    reasons: tuple[str, ...]
+    status: ApprovalStatus = ApprovalStatus.PENDING
+    answered_by: str = ""
+    answer_reason: str = ""
+    answered_at: datetime | None = None
+
+
+class ApprovalProblem(StrEnum):
+    """Why an answer does not count."""
+
+    UNKNOWN = "unknown"
+    NOT_POSSIBLE = "not_possible"
+    EXPIRED = "expired"
+    NOT_EXPIRED = "not_expired"
+    PLAN_CHANGED = "plan_changed"
+    NO_NAME = "no_name"
+    NO_REASON = "no_reason"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalError:
+    """An answer that does not count, as a value: nothing was changed. ``status`` is where the approval stands."""
+
+    problem: ApprovalProblem
+    message: str
+    status: ApprovalStatus | None = None
+
+
+def approval_id(execution_id: str, plan_hash: str, attempt: int = 1) -> str:
+    """The id of the question about one plan of one execution; ``attempt`` counts from 1 when it is asked anew."""
+    return str(uuid5(_SPACE, f"{execution_id}\n{plan_hash}\n{attempt}"))
+
+
+def ask(
+    execution_id: str,
+    incident_id: str,
+    plan_hash: str,
+    reasons: Sequence[str],
+    *,
+    now: datetime,
+    timeout: timedelta,
+    attempt: int = 1,
+) -> Approval:
+    """A new question, pending until ``now + timeout``."""
+    identity = approval_id(execution_id, plan_hash, attempt)
+    return Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons))
+
+
+def _objection(
+    approval: Approval, verb: Verb, by: str, reason: str, now: datetime
+) -> tuple[ApprovalProblem, str] | None:
+    """What speaks against an answer that the transition table allows."""
+    over = now >= approval.expires_at
+    if not by.strip():
+        return ApprovalProblem.NO_NAME, "an answer needs the name of who gives it"
+    if verb is Verb.DENY and not reason.strip():
+        return ApprovalProblem.NO_REASON, "a denial needs a reason"
+    if verb in {Verb.APPROVE, Verb.DENY} and over:
+        return ApprovalProblem.EXPIRED, f"the approval expired at {approval.expires_at.isoformat()}"
+    if verb is Verb.EXPIRE and not over:
+        return ApprovalProblem.NOT_EXPIRED, f"the approval is open until {approval.expires_at.isoformat()}"
+    return None
+
+
+def answer(
+    approval: Approval, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+) -> Approval | ApprovalError:
+    """The approval after an answer, or why the answer does not count.
+
+    Args:
+        approval: the question as it stands.
+        verb: what happens to it.
+        by: who says so.
+        reason: why; a denial needs one.
+        now: wall clock, UTC.
+        plan_hash: hash of the plan that the answer was given to. To overtake it is the new plan's.
+    """
+    status = TRANSITIONS.get((approval.status, verb))
+    if status is None:
+        by_whom = f" by {approval.answered_by}" if approval.answered_by else ""
+        text = f"cannot {verb}: the approval is {approval.status}{by_whom}"
+        return ApprovalError(ApprovalProblem.NOT_POSSIBLE, text, approval.status)
+    if verb in {Verb.APPROVE, Verb.DENY} and plan_hash != approval.plan_hash:
+        text = "the answer was given to another plan than the one that is asked about"
+        return ApprovalError(ApprovalProblem.PLAN_CHANGED, text, approval.status)
+    if objection := _objection(approval, verb, by, reason, now):
+        return ApprovalError(*objection, approval.status)
+    return replace(approval, status=status, answered_by=by.strip(), answer_reason=reason.strip(), answered_at=now)
+
+
+def granted(approval: Approval) -> GrantedApproval | None:
+    """What the gate takes as a human's yes; None for anything but an approved question."""
+    if approval.status is not ApprovalStatus.APPROVED:
+        return None
+    return GrantedApproval(approval.id, approval.plan_hash, approval.answered_by)
+
+
+class ApprovalStore(Protocol):
+    """Where approvals are durable. Every surface (Slack, command line, web) answers through it."""
+
+    async def request(self, approval: Approval) -> Approval:
+        """Store a question; one that is known already stays as it is. Returns what is stored."""
+        ...
+
+    async def get(self, approval_id: str) -> Approval | None:
+        """One approval, or None."""
+        ...
+
+    async def list(self, status: ApprovalStatus | None = None) -> Sequence[Approval]:
+        """Approvals, those of one status or all, oldest question first."""
+        ...
+
+    async def answer(
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+    ) -> Approval | ApprovalError:
+        """Answer as ``approvals.answer`` does, atomically: of two answers at once only one counts."""
+        ...
+
+    async def due(self, now: datetime) -> Sequence[Approval]:
+        """Pending approvals whose time is over, for the sweeper to expire."""
+        ...

@@ -1,0 +1,94 @@
+"""Blast radius: how many resources a plan may affect, counted by the live cluster and by the graph.
+
+What counts: a workload its desired replicas (at least 1), a node 1 and its pods that are not of a DaemonSet, anything
+else 1. Both counts are absolute; a source that cannot say makes the answer unknown, and unknown is a no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from safety.model import BlastRadius
+
+WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"})
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An object that a plan touches, with what the live cluster says of it.
+
+    Attributes:
+        resource: its identity, as in ``Plan.touched``.
+        kind: canonical kind.
+        replicas: desired replicas of a workload (for a DaemonSet the scheduled ones, for a Job its parallelism).
+        pods: pods on a node, without those of DaemonSets.
+    """
+
+    resource: str
+    kind: str
+    replicas: int | None = None
+    pods: int | None = None
+
+
+class BlastSources(Protocol):
+    """The two independent counts. Each may raise, or answer None for "I cannot say"."""
+
+    async def live(self, touched: Sequence[str]) -> int | None:
+        """Resources that the live cluster says are affected."""
+        ...
+
+    async def graph(self, touched: Sequence[str]) -> int | None:
+        """Resources that the dependency graph says are affected; None when it is stale or does not know them."""
+        ...
+
+
+def weigh(item: Touched) -> int | None:
+    """How many resources one object stands for, or None when that is not known."""
+    if item.kind in WORKLOADS:
+        return None if item.replicas is None or item.replicas < 0 else max(1, item.replicas)
+    if item.kind == "Node":
+        return None if item.pods is None or item.pods < 0 else 1 + item.pods
+    return 1
+
+
+def count(items: Iterable[Touched]) -> int | None:
+    """The live count over all objects, each once; None when one is not known, or when there is none."""
+    weights = {item.resource: weigh(item) for item in items}
+    known = [weight for weight in weights.values() if weight is not None]
+    return sum(known) if weights and len(known) == len(weights) else None
+
+
+def combine(touched: Sequence[str], *, live: int | None, graph: int | None) -> BlastRadius:
+    """The blast radius from both counts.
+
+    A source cannot see less than the plan itself names, so each known count is at least the number of resources.
+    """
+    resources = tuple(dict.fromkeys(touched))
+
+    def at_least(value: int | None) -> int | None:
+        return None if value is None or value < 0 else max(value, len(resources))
+
+    return BlastRadius(graph=at_least(graph), live=at_least(live), resources=resources)
+
+
+async def measure(touched: Sequence[str], sources: BlastSources, *, timeout_seconds: float = 5) -> BlastRadius:
+    """Ask both sources at once.
+
+    Args:
+        touched: what the plan touches, ``Plan.touched``.
+        sources: where the counts come from.
+        timeout_seconds: for each source; one that takes longer does not know.
+    """
+
+    async def ask(live: bool) -> int | None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await (sources.live(touched) if live else sources.graph(touched))
+        except Exception:  # noqa: BLE001 - whatever keeps a source from counting, the count is unknown and that is a no
+            return None
+
+    live, graph = await asyncio.gather(ask(live=True), ask(live=False))
+    return combine(touched, live=live, graph=graph)

@@ -1,0 +1,138 @@
+"""Words of the gate, as values: what it is asked, and its three answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from safety._seal import SEAL, Seal
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the runbook allows; the policy's own limits apply on top, the stricter counts."""
+
+    min_confidence: float
+    max_executions_per_hour: int
+    blast_radius: int
+    cooldown_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """How many resources an execution may affect, as two independent sources count them.
+
+    ``None`` means that the source could not say; then nothing runs (invariant 6). An empty ``resources`` is an
+    error of the caller, never "affects nothing".
+    """
+
+    graph: int | None
+    live: int | None
+    resources: tuple[str, ...]
+
+    @property
+    def count(self) -> int | None:
+        """The larger of the two counts, or None when either is missing."""
+        return None if self.graph is None or self.live is None else max(self.graph, self.live)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedApproval:
+    """A human said yes to this very plan."""
+
+    approval_id: str
+    plan_hash: str
+    answered_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateRequest:
+    """Everything that the gate needs to decide, as values.
+
+    Attributes:
+        execution_id: derived id; asking again with the same id gives the same answer.
+        namespaces: every namespace that the plan writes to (empty text for cluster-scoped objects).
+        approval_reasons: why a human has to say yes (runbook rule, irreversible step, ...); empty for none.
+    """
+
+    execution_id: str
+    tenant: str
+    cluster: str
+    runbook_id: str
+    target_key: str
+    namespaces: tuple[str, ...]
+    confidence: float | None
+    plan_hash: str
+    blast: BlastRadius
+    limits: Limits
+    approval_reasons: tuple[str, ...] = ()
+    approval: GrantedApproval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to run one plan, once, until it expires. Made by the gate only.
+
+    Attributes:
+        token: fencing token of the target; it only grows, also when another process takes the execution over.
+    """
+
+    seal: Seal = field(repr=False, compare=False)
+    execution_id: str
+    plan_hash: str
+    target_key: str
+    token: int
+    expires_at: datetime
+    approval_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seal is not SEAL:
+            raise TypeError("only the gate makes a Permit")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The gate's no: the check that said it, in words and numbers. A refusal consumes nothing."""
+
+    check: str
+    message: str
+    numbers: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeeded:
+    """Nothing speaks against it, but a human must say yes first. Holds no lock, token or budget."""
+
+    reasons: tuple[str, ...]
+
+
+Answer = Permit | Refusal | ApprovalNeeded
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """What the durable records say about an execution that was permitted; the gate's store is rebuilt from these.
+
+    Executions that never ran (permit expired, decision overtaken) have no record: they consumed nothing.
+
+    Attributes:
+        token: the last epoch under which somebody held the target for this execution.
+        granted_at: when it was permitted; from here it counts for the rates.
+        expires_at: until when its permit could be redeemed.
+        holds_target: whether it is still permitted or running; False once it ended.
+        cooldown_until: end of the target's cooldown, for an execution that ended.
+    """
+
+    execution_id: str
+    tenant: str
+    cluster: str
+    runbook_id: str
+    target_key: str
+    plan_hash: str
+    token: int
+    granted_at: datetime
+    expires_at: datetime
+    holds_target: bool
+    cooldown_until: datetime | None = None
+    approval_id: str = ""

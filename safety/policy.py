@@ -1,0 +1,172 @@
+"""The policy: one ordered list of small named checks, for all that can be decided without the store.
+
+A check is a pure function of the request and the settings, and answers with a ``Refusal`` or with None. The first
+refusal wins. What needs the store's memory (pause, lock, cooldown, rates) follows in ``lua/gate.lua``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from safety.model import ApprovalNeeded, GateRequest, Refusal
+
+OWN_NAMESPACE = "rootmend-system"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Limits for everything, whatever a runbook says; the stricter of the two counts.
+
+    Attributes:
+        protected_namespaces: nothing writes there; names or globs.
+        max_blast_radius: most resources that one execution may affect.
+        max_executions_per_hour_total: per tenant and cluster, over all runbooks.
+        min_confidence_floor: lowest confidence, 0 to 1, with which anything runs.
+        provisional_ttl_seconds: how long a reservation waits for its decision to become durable.
+        permit_ttl_seconds: how long a permit can be redeemed.
+        lock_lease_seconds: how long a target stays locked without renewal. Longer than the lease in Neo4j, so that
+            a crashed execution is taken over before another one may be permitted on its target.
+        rate_window_seconds: the rolling window of both rates; an hour, shorter only in tests.
+    """
+
+    protected_namespaces: tuple[str, ...] = ("kube-system", "kube-public", "kube-node-lease", OWN_NAMESPACE)
+    max_blast_radius: int = 50
+    max_executions_per_hour_total: int = 60
+    min_confidence_floor: float = 0.5
+    provisional_ttl_seconds: float = 60
+    permit_ttl_seconds: float = 120
+    lock_lease_seconds: float = 300
+    rate_window_seconds: float = 3600
+
+    def __post_init__(self) -> None:
+        lengths = ("provisional_ttl_seconds", "permit_ttl_seconds", "lock_lease_seconds", "rate_window_seconds")
+        for name in lengths:
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be a positive number of seconds")
+        if self.provisional_ttl_seconds > self.permit_ttl_seconds:
+            raise ValueError("provisional_ttl_seconds must not be longer than permit_ttl_seconds")
+        if not 0 <= self.min_confidence_floor <= 1:
+            raise ValueError("min_confidence_floor must be between 0 and 1")
+        if self.max_blast_radius < 0 or self.max_executions_per_hour_total < 0:
+            raise ValueError("a limit must not be negative")
+
+
+Check = Callable[[GateRequest, PolicySettings], Refusal | None]
+
+
+def valid_request(request: GateRequest, settings: PolicySettings) -> Refusal | None:  # noqa: ARG001 - shape of a Check
+    """No to a request that does not say what it is about."""
+    names = ("execution_id", "tenant", "cluster", "runbook_id", "target_key", "plan_hash")
+    missing = [name for name in names if not getattr(request, name).strip()]
+    if missing:
+        return Refusal("request", f"the request lacks {', '.join(missing)}", {"missing": ", ".join(missing)})
+    if not request.target_key.startswith(f"{request.cluster}/"):
+        # A lock that does not name the cluster would stop, or miss, the same name in another one.
+        return Refusal("request", f"target {request.target_key} is not of cluster {request.cluster}")
+    if not request.blast.resources:
+        return Refusal("request", "the plan names no resource that it touches", {"resources": 0})
+    if request.approval and not (request.approval.approval_id.strip() and request.approval.answered_by.strip()):
+        return Refusal("request", "the approval does not say which one it is and who gave it")
+    return None
+
+
+def sane_limits(request: GateRequest, settings: PolicySettings) -> Refusal | None:  # noqa: ARG001 - shape of a Check
+    """No to limits that cannot be read; they are never replaced by defaults."""
+    limits = request.limits
+    values = {
+        "min_confidence": limits.min_confidence,
+        "max_executions_per_hour": limits.max_executions_per_hour,
+        "blast_radius": limits.blast_radius,
+        "cooldown_seconds": limits.cooldown_seconds,
+    }
+    bad = {name: str(value) for name, value in values.items() if not (math.isfinite(value) and value >= 0)}
+    if not bad and limits.min_confidence > 1:
+        bad = {"min_confidence": str(limits.min_confidence)}
+    return Refusal("limits", f"limits that make no sense: {', '.join(bad)}", bad) if bad else None
+
+
+def _namespaces(request: GateRequest) -> set[str]:
+    """Every namespace that the plan writes to, or that its target is in or is."""
+    namespace, _, rest = request.target_key.removeprefix(f"{request.cluster}/").partition("/")
+    kind, _, name = rest.partition("/")
+    found = {*request.namespaces, namespace}
+    if kind == "Namespace":
+        found.add(name)
+    return {each.strip().lower() for each in found if each.strip()}
+
+
+def protected_namespaces(request: GateRequest, settings: PolicySettings) -> Refusal | None:
+    """No to writes into a protected namespace. Cluster-scoped objects are in none."""
+    for namespace in sorted(_namespaces(request)):
+        for pattern in settings.protected_namespaces:
+            if fnmatchcase(namespace, pattern.lower()):
+                facts = {"namespace": namespace, "pattern": pattern}
+                return Refusal("protected_namespace", f"namespace {namespace} is protected", facts)
+    return None
+
+
+def confidence(request: GateRequest, settings: PolicySettings) -> Refusal | None:
+    """No below the threshold, before anybody is asked: a human cannot make a guess of the machine better."""
+    threshold = max(request.limits.min_confidence, settings.min_confidence_floor)
+    value = request.confidence
+    if value is None:
+        return Refusal("confidence", "the confidence is not known", {"threshold": threshold})
+    if not 0 <= value <= 1:  # NaN is not between anything
+        return Refusal("confidence", f"{value} is not a confidence", {"confidence": str(value)})
+    if value < threshold:
+        numbers = {"confidence": value, "threshold": threshold}
+        return Refusal("confidence", f"confidence {value:.3g} is below {threshold:.3g}", numbers)
+    return None
+
+
+def blast_radius(request: GateRequest, settings: PolicySettings) -> Refusal | None:
+    """No when more is affected than allowed, or when one of the two sources could not count."""
+    blast = request.blast
+    limit = min(request.limits.blast_radius, settings.max_blast_radius)
+    silent = [name for name, count in (("graph", blast.graph), ("live", blast.live)) if count is None or count < 0]
+    if silent or blast.count is None:
+        who = " and ".join(silent)
+        return Refusal("blast_radius", f"the blast radius is not known from: {who}", {"missing": who, "limit": limit})
+    if blast.count > limit:
+        numbers = {"count": blast.count, "graph": blast.graph or 0, "live": blast.live or 0, "limit": limit}
+        return Refusal("blast_radius", f"{blast.count} resources are affected, {limit} are allowed", numbers)
+    return None
+
+
+CHECKS: tuple[Check, ...] = (valid_request, sane_limits, protected_namespaces, confidence, blast_radius)
+
+
+def approval_reasons(request: GateRequest) -> tuple[str, ...]:
+    """Why a human still has to say yes; empty when nobody has to, or somebody did, to this very plan."""
+    reasons = request.approval_reasons
+    if request.limits.max_executions_per_hour == 0:
+        reasons = (*reasons, "the runbook never runs by itself (max_executions_per_hour is 0)")
+    if request.approval is None:
+        return reasons
+    if request.approval.plan_hash == request.plan_hash:
+        return ()
+    return (*reasons, f"approval {request.approval.approval_id} was given to another plan")
+
+
+def decide(request: GateRequest, settings: PolicySettings) -> Refusal | ApprovalNeeded | None:
+    """Run the checks in order.
+
+    Returns:
+        The first refusal, or the reasons for asking a human, or None when only the store has a say.
+    """
+    for check in CHECKS:
+        if refusal := check(request, settings):
+            return refusal
+    reasons = approval_reasons(request)
+    return ApprovalNeeded(reasons) if reasons else None
+
+
+def runbook_limit(request: GateRequest) -> int:
+    """Most executions of the runbook in the window for the store's call; -1 for no limit.
+
+    A runbook with 0 never runs by itself; each of its runs was answered by a human, and that is its limit.
+    """
+    return request.limits.max_executions_per_hour or -1

@@ -1,0 +1,46 @@
+"""The HTTP application: health, metrics, and the receiver when it is switched on."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.api import receiver as alertmanager
+from services.api.receiver import Receiver
+from services.health import Health
+from services.metrics import CONTENT_TYPE, Metrics
+
+
+def create_app(health: Health, metrics: Metrics, receiver: Receiver | None = None) -> Starlette:
+    """Build the application.
+
+    Args:
+        health: answers ``/healthz`` and ``/readyz``.
+        metrics: the page at ``/metrics``.
+        receiver: for Alertmanager; None when no token is set, then its path says so.
+    """
+
+    async def healthz(_: Request) -> Response:
+        alive, detail = health.alive()
+        return JSONResponse(detail, status_code=200 if alive else 503)
+
+    async def readyz(_: Request) -> Response:
+        readiness = await health.readiness()
+        return JSONResponse(readiness.as_json(), status_code=200 if readiness.ready else 503)
+
+    async def page(_: Request) -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    async def switched_off(_: Request) -> Response:
+        return JSONResponse({"error": "the receiver is off: set api.receiver_token"}, status_code=404)
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", page, methods=["GET"]),
+            Route(alertmanager.PATH, receiver.__call__ if receiver else switched_off, methods=["POST"]),
+        ]
+    )

@@ -1,0 +1,388 @@
+"""The composition root: the one place that knows which adapter stands behind which port. Nothing connects at import."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from redis.asyncio import Redis
+
+from executor.actions import action_schemas, default_actions
+from executor.actions.base import World
+from executor.planner import Planner
+from executor.runner import Executor
+from matcher.bridge import BackOff
+from matcher.calibration import with_tables
+from matcher.diagnose import SelfEvident
+from matcher.target import TargetResolver
+from runbooks.folder import RunbookFolder
+from safety.policy import PolicySettings
+from safety.redis_gate import RedisGate
+from services.chat import SlackChat
+from services.clock import SystemClock
+from services.graph.approvals import Neo4jApprovalStore
+from services.graph.blast import Neo4jBlastRadius, UnknownTarget
+from services.graph.causes import Neo4jCausalGraph
+from services.graph.connect import Graph, GraphSettings, connect
+from services.graph.executions import Neo4jExecutionStore
+from services.graph.fresh import Neo4jFreshSignals
+from services.graph.history import Neo4jGateHistory
+from services.graph.journal import Neo4jJournal
+from services.graph.ledger import Neo4jDecisionLedger
+from services.graph.pauses import Neo4jPauseLog
+from services.graph.permits import Neo4jPermitLedger
+from services.graph.reader import Neo4jGraphReader
+from services.hooks import MultiHooks
+from services.http_client import HttpClient
+from services.intake.settings import IntakeSettings
+from services.kafka.bus import KafkaBus
+from services.kubernetes.cluster import KubernetesCluster
+from services.kubernetes.connect import connect as connect_cluster
+from services.kubernetes.recent import RecentReads
+from services.logs import LogHooks, masker
+from services.metrics import Metrics
+from services.pipeline.act import Holding, Worker
+from services.pipeline.blast import ClusterAndGraph
+from services.pipeline.catalog import Catalog
+from services.pipeline.commit import Committer
+from services.pipeline.decide import Decider, DecideSettings
+from services.pipeline.desk import ApprovalDesk
+from services.pipeline.ingest import Ingest
+from services.pipeline.permit import Permits
+from services.pipeline.sweep import Bridge, Duty, OrphanCare
+from services.secrets import SecretProvider
+from services.settings import Settings
+
+
+class Role(StrEnum):
+    """What a process does. One process does everything by default."""
+
+    DECIDE = "decide"
+    ACT = "act"
+    APPROVALS = "approvals"
+    API = "api"
+
+
+ALL_ROLES = tuple(Role)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a service needs, connected. ``close`` undoes it in reverse order."""
+
+    settings: Settings
+    holder: str
+    clock: SystemClock
+    metrics: Metrics
+    hooks: MultiHooks
+    graph: Graph
+    redis: Redis
+    gate: RedisGate
+    cluster: KubernetesCluster
+    bus: KafkaBus
+    catalog: Catalog
+    journal: Neo4jJournal
+    executions: Neo4jExecutionStore
+    ledger: Neo4jDecisionLedger
+    approvals: Neo4jApprovalStore
+    permits: Neo4jPermitLedger
+    http: HttpClient
+    stack: AsyncExitStack
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.stack.aclose()
+
+
+def holder_name() -> str:
+    """The name of this process in claims; a restarted process is another holder."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def open_graph(settings: Settings) -> Graph:
+    """The graph that the settings name; nothing is sent yet."""
+    return connect(
+        GraphSettings(
+            uri=settings.neo4j.uri,
+            user=settings.neo4j.user,
+            password=settings.neo4j.password.get_secret_value(),
+            database=settings.neo4j.database,
+            encrypted=settings.neo4j.ca_file is not None,
+            ca_file=settings.neo4j.ca_file,
+        )
+    )
+
+
+def policy_of(settings: Settings) -> PolicySettings:
+    """The gate's own limits."""
+    gate = settings.gate
+    return PolicySettings(
+        protected_namespaces=tuple(gate.protected_namespaces),
+        max_blast_radius=gate.max_blast_radius,
+        max_executions_per_hour_total=gate.max_executions_per_hour,
+        min_confidence_floor=gate.min_confidence_floor,
+        provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
+        permit_ttl_seconds=gate.permit_ttl.total_seconds(),
+        lock_lease_seconds=gate.lock_lease.total_seconds(),
+    )
+
+
+def open_gate(settings: Settings, redis: Redis, graph: Graph, clock: SystemClock) -> RedisGate:
+    """The gate on Redis, which fills an emptied store from the graph by itself."""
+    return RedisGate(
+        redis,
+        policy_of(settings),
+        clock,
+        prefix=settings.redis.prefix,
+        timeout_seconds=settings.gate.call_timeout_seconds,
+        history=Neo4jGateHistory(graph),
+        pauses=Neo4jPauseLog(graph, settings.redis.prefix),
+    )
+
+
+async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
+    """Connect to everything.
+
+    Args:
+        settings: checked already.
+        context_named: a person named the cluster on the command line.
+
+    Raises:
+        NotConfigured: the cluster is neither named nor the practice cluster.
+    """
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        metrics = Metrics()
+        hooks = MultiHooks(metrics, LogHooks())
+        for secret in (settings.neo4j.password, settings.redis.url):
+            masker.register(secret.get_secret_value())
+        graph = open_graph(settings)
+        stack.push_async_callback(graph.close)
+        redis = Redis.from_url(settings.redis.url.get_secret_value())
+        stack.push_async_callback(redis.aclose)
+        cluster = await connect_cluster(
+            settings.kubernetes.kubeconfig,
+            settings.kubernetes.context,
+            settings.kubernetes.practice_id,
+            allow_context=True if context_named else None,
+            timeout_seconds=settings.kubernetes.request_timeout_seconds,
+        )
+        stack.push_async_callback(cluster.close)
+        http = HttpClient()
+        stack.push_async_callback(http.close)
+        journal = Neo4jJournal(graph)
+        stack.push_async_callback(journal.close)
+        known = action_schemas(default_actions())
+        catalog = Catalog(RunbookFolder(settings.runbooks.folders, actions=known), hooks)
+        bus = KafkaBus(
+            settings.kafka.bootstrap_servers,
+            client=settings.kafka.client,
+            on_lag=lambda topic, partition, value: hooks.event("lag", topic=topic, partition=partition, value=value),
+        )
+        return Parts(
+            settings=settings,
+            holder=holder_name(),
+            clock=clock,
+            metrics=metrics,
+            hooks=hooks,
+            graph=graph,
+            redis=redis,
+            gate=open_gate(settings, redis, graph, clock),
+            cluster=cluster,
+            bus=bus,
+            catalog=catalog,
+            journal=journal,
+            executions=Neo4jExecutionStore(graph, settings.default_cluster),
+            ledger=Neo4jDecisionLedger(graph, settings.matching.default_tenant, settings.default_cluster),
+            approvals=Neo4jApprovalStore(graph),
+            permits=Neo4jPermitLedger(graph),
+            http=http,
+            stack=stack.pop_all(),
+        )
+
+
+def world(parts: Parts) -> World:
+    """The ports that actions act through."""
+    settings = parts.settings
+    return World(
+        cluster=parts.cluster,
+        http=parts.http,
+        chat=SlackChat(
+            settings.slack.token.get_secret_value() if settings.slack.token else None,
+            base_url=settings.slack.base_url,
+            channel=settings.slack.channel,
+        ),
+        graph=Neo4jGraphReader(parts.graph),
+        secrets=SecretProvider(
+            os.environ,
+            prefix=settings.secrets.env_prefix,
+            folder=settings.secrets.folder,
+            on_read=masker.register,
+        ),
+        clock=parts.clock,
+    )
+
+
+def make_worker(parts: Parts, acting: World) -> Worker:
+    """The act role."""
+    settings = parts.settings
+    holding = Holding(parts.gate, parts.clock, settings.execution.lease_seconds)
+    executor = Executor(
+        actions=default_actions(),
+        world=acting,
+        journal=parts.journal,
+        guard=holding,
+        clock=parts.clock,
+        hooks=parts.hooks,
+        fresh=Neo4jFreshSignals(parts.graph, settings.matching.default_tenant),
+        redact=masker.text,
+    )
+    return Worker(
+        holder=parts.holder,
+        executor=executor,
+        holding=holding,
+        permits=parts.permits,
+        executions=parts.executions,
+        journal=parts.journal,
+        gate=parts.gate,
+        publisher=parts.bus,
+        topics=settings.kafka.topics,
+        clock=parts.clock,
+        hooks=parts.hooks,
+        max_concurrent=settings.execution.max_concurrent,
+        lease_seconds=settings.execution.lease_seconds,
+    )
+
+
+def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
+    """Planning and asking the gate."""
+    settings = parts.settings
+    tenant = settings.matching.default_tenant
+    counting = Neo4jBlastRadius(parts.graph, tenant, UnknownTarget.REFUSE)
+    return Permits(
+        planner=Planner(
+            default_actions(), replace(acting, cluster=reads), settings.runbooks.parameters, redact=masker.text
+        ),
+        gate=parts.gate,
+        sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster),
+        policy_settings=policy_of(settings),
+        clock=parts.clock,
+        hooks=parts.hooks,
+        approval_timeout=settings.approvals.timeout,
+        least_cooldown=settings.gate.cooldown,
+        unknown_blast_asks=settings.gate.unknown_target == "approval",
+    )
+
+
+def make_decider(parts: Parts, permits: Permits, reads: RecentReads) -> Decider:
+    """The decide path as values."""
+    settings = parts.settings
+    matching = settings.matching
+    causes = Neo4jCausalGraph(parts.graph, matching.default_tenant)
+    return Decider(
+        graph=causes,
+        # Looking for targets is what a storm does most; its answers are good for three seconds anyway.
+        targets=TargetResolver(RecentReads(reads, seconds=3.0), causes, cluster=settings.default_cluster),
+        runbooks=lambda: parts.catalog.index,
+        permits=permits,
+        ledger=parts.ledger,
+        clock=parts.clock,
+        hooks=parts.hooks,
+        settings=DecideSettings(
+            window=matching.window,
+            max_age=matching.max_age,
+            max_signal_age=matching.max_signal_age,
+            retry_refused=matching.retry_refused,
+            lookups=matching.lookups,
+            back_off=BackOff(
+                first=matching.bridge.first_delay,
+                factor=matching.bridge.factor,
+                longest=matching.bridge.max_delay,
+                deadline=matching.bridge.deadline,
+            ),
+            tables=with_tables(matching.calibration),
+            self_evident=SelfEvident(matching.self_evident_reasons),
+        ),
+    )
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The roles of one process, put together."""
+
+    ingest: Ingest | None
+    worker: Worker | None
+    duties: Sequence[tuple[str, Duty]]
+
+
+def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
+    """Put the roles together."""
+    settings = parts.settings
+    topics = settings.kafka.topics
+    acting = world(parts)
+    worker = make_worker(parts, acting) if Role.ACT in roles else None
+    reads = RecentReads(parts.cluster)
+    permits = make_permits(parts, acting, reads)
+    decider = make_decider(parts, permits, reads)
+    committer = Committer(
+        ledger=parts.ledger,
+        gate=parts.gate,
+        publisher=parts.bus,
+        topics=topics,
+        hooks=parts.hooks,
+        handoff=worker.submit if worker else None,
+    )
+    duties: list[tuple[str, Duty]] = []
+    ingest = None
+    if Role.DECIDE in roles:
+        ingest = Ingest(
+            settings=_intake(settings),
+            decider=decider,
+            committer=committer,
+            ledger=parts.ledger,
+            topics=topics,
+            clock=parts.clock,
+            hooks=parts.hooks,
+        )
+        duties.append(("bridge", Bridge(parts.ledger, decider, committer, parts.clock).sweep))
+    if Role.APPROVALS in roles:
+        duties.append(("approvals", _desk(parts, permits, committer).sweep))
+    if worker or Role.DECIDE in roles:
+        care = OrphanCare(
+            executions=parts.executions,
+            gate=parts.gate,
+            publisher=parts.bus,
+            topics=topics,
+            clock=parts.clock,
+            worker=worker,
+        )
+        duties.append(("orphans", care.sweep))
+    return Pipeline(ingest, worker, tuple(duties))
+
+
+def _intake(settings: Settings) -> IntakeSettings:
+    return IntakeSettings(
+        default_tenant=settings.matching.default_tenant,
+        default_cluster=settings.default_cluster,
+        max_message_bytes=settings.kafka.max_message_bytes,
+    )
+
+
+def _desk(parts: Parts, permits: Permits, committer: Committer) -> ApprovalDesk:
+    return ApprovalDesk(
+        approvals=parts.approvals,
+        executions=parts.executions,
+        ledger=parts.ledger,
+        permits=permits,
+        committer=committer,
+        publisher=parts.bus,
+        topics=parts.settings.kafka.topics,
+        runbook=parts.catalog.find,
+        clock=parts.clock,
+        hooks=parts.hooks,
+    )

@@ -1,0 +1,190 @@
+"""The console script ``rb``: finds the command and runs it.
+
+A command is named here by text and imported when it is used, so that ``rb --help`` answers at once, and so that the
+product does not depend on the local stack although one script starts both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: where its function lives, and one line about it."""
+
+    target: str
+    help: str
+    section: str
+
+
+COMMANDS: dict[str, Command] = {
+    "up": Command("compose.cli:up", "Start the local stack: Kafka, Neo4j, Redis, practice cluster", "Stack"),
+    "down": Command("compose.cli:down", "Stop the local stack", "Stack"),
+    "status": Command("compose.cli:status", "What of the local stack runs, and where", "Stack"),
+    "logs": Command("compose.cli:logs", "Logs of the local servers", "Stack"),
+    "doctor": Command("compose.cli:doctor", "Check that this machine can run the stack", "Stack"),
+    "serve": Command("services.cli.serve:serve", "Run the pipeline", "Pipeline"),
+    "demo": Command("compose.demo.cli:demo", "Watch incidents being handled", "Pipeline"),
+    "pause": Command("services.cli.pause:pause", "Stop all automation before its next step", "Pipeline"),
+    "resume": Command("services.cli.pause:resume", "Lift the pause", "Pipeline"),
+    "validate": Command("services.cli.validate:validate", "Check runbooks", "Runbooks"),
+    "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
+    "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
+    "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
+    "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),
+    "approvals approve": Command("services.cli.approvals:approvals_approve", "Say yes to a plan", "Approvals"),
+    "approvals deny": Command("services.cli.approvals:approvals_deny", "Say no, with a reason", "Approvals"),
+    "explain": Command("services.cli.explain:explain", "What happened and why, also why nothing did", "Inspect"),
+    "executions list": Command("services.cli.executions:executions_list", "Executions, newest first", "Inspect"),
+    "executions show": Command("services.cli.executions:executions_show", "One execution with its steps", "Inspect"),
+    "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
+    "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
+    "contracts": Command("services.cli.contracts:contracts", "Message contracts as AsyncAPI", "Configuration"),
+    "version": Command("services.cli.config:version", "The version", "Configuration"),
+}
+
+_GLOBALS = (
+    ("--config FILE", "Settings file (also ROOTMEND_CONFIG); default: ./rootmend.yaml, then the local stack's"),
+    ("--no-color", "No colours, also on a terminal"),
+    ("--debug", "Show the trace of an error"),
+    ("--help, -h", "Show help; also behind any command"),
+    ("--version", "Show the version"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command line, with the options that every command knows taken out."""
+
+    words: tuple[str, ...]
+    config: str | None = None
+    no_color: bool = False
+    debug: bool = False
+
+
+def read_line(arguments: Sequence[str]) -> Line:
+    """Take the global options out, wherever they stand before ``--``.
+
+    Raises:
+        ValueError: ``--config`` without a file.
+    """
+    words: list[str] = []
+    config: str | None = None
+    flags: set[str] = set()
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += [word, *rest]
+            break
+        if word in {"--no-color", "--debug"}:
+            flags.add(word)
+        elif word == "--config" or word.startswith("--config="):
+            config = word.partition("=")[2] or (rest.pop(0) if word == "--config" and rest else "")
+            if not config:
+                raise ValueError("--config needs a file")
+        else:
+            words.append(word)
+    return Line(tuple(words), config, "--no-color" in flags, "--debug" in flags)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``rb``; gives the exit code: 0 it held, 1 it did not hold, 2 wrong use or bad configuration."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(read_line(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (| head): nothing more can be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        return _complain(error)
+
+
+def _dispatch(line: Line) -> int:
+    words = list(line.words)
+    if line.no_color:
+        os.environ["NO_COLOR"] = "1"  # what rich and everything else that colours looks at
+    if not words or words[0] in {"--help", "-h"}:
+        print(overview())
+        return OK if words else WRONG_USE
+    if words[0] == "--version":
+        words[0] = "version"
+    name = _command_name(words)
+    if name is None:
+        return _not_a_command(words)
+    return _run(name, words[len(name.split()) :], line)
+
+
+def _command_name(words: Sequence[str]) -> str | None:
+    for length in (2, 1):
+        if (name := " ".join(words[:length])) in COMMANDS:
+            return name
+    return None
+
+
+def _not_a_command(words: Sequence[str]) -> int:
+    group = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    if group and (len(words) == 1 or words[1] in {"--help", "-h"}):
+        print(f"Usage: rb {words[0]} COMMAND [OPTIONS]\n\n{_listing(group)}\n\nMore: rb {group[0]} --help")
+        return OK if len(words) > 1 else WRONG_USE
+    from rapidfuzz import fuzz, process  # noqa: PLC0415 - keeps rb --help quick
+
+    given = " ".join(words[:2] if group else words[:1])
+    choices = group or sorted({*COMMANDS, *(name.partition(" ")[0] for name in COMMANDS)})
+    found = process.extractOne(given, choices, scorer=fuzz.ratio, score_cutoff=50)
+    hint = f" Did you mean 'rb {found[0]}'?" if found else ""
+    print(f"rb: there is no command '{given}'.{hint} 'rb --help' lists them all.", file=sys.stderr)
+    return WRONG_USE
+
+
+def overview() -> str:
+    """The help of ``rb`` itself; imports nothing."""
+    sections = dict.fromkeys(command.section for command in COMMANDS.values())
+    parts = ["Usage: rb [OPTIONS] COMMAND ...", "Root cause analysis in, proven remediation out."]
+    parts += [
+        f"{section}:\n{_listing([n for n, c in COMMANDS.items() if c.section == section])}" for section in sections
+    ]
+    parts.append("Options for every command:\n" + "\n".join(f"  {name:<20} {text}" for name, text in _GLOBALS))
+    parts.append("Exit codes: 0 it held, 1 it did not hold, 2 wrong use or bad configuration.")
+    return "\n\n".join(parts)
+
+
+def _listing(names: Sequence[str]) -> str:
+    return "\n".join(f"  {name:<20} {COMMANDS[name].help}" for name in names)
+
+
+def resolve(name: str) -> Any:
+    """The function of a command."""
+    module, _, function = COMMANDS[name].target.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _run(name: str, arguments: Sequence[str], line: Line) -> int:
+    from services.cli.commands import run_command  # noqa: PLC0415 - keeps rb --help quick
+    from services.cli.runtime import GlobalOptions, set_options  # noqa: PLC0415 - as above
+
+    set_options(GlobalOptions(Path(line.config) if line.config else None, line.debug))
+    return run_command(name, resolve(name), arguments)
+
+
+def _complain(error: Exception) -> int:
+    """One clear paragraph instead of a trace."""
+    from services.cli.commands import complaint  # noqa: PLC0415 - keeps rb --help quick
+
+    text, code = complaint(error)
+    print(text, file=sys.stderr)
+    return code

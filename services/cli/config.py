@@ -1,0 +1,120 @@
+"""``rb config show``, ``rb config check`` and ``rb version``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import runtime
+
+if TYPE_CHECKING:
+    from services.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def config_show(*, as_json: Json = False) -> None:
+    """Print the settings in force, from file, environment and defaults, with secrets masked.
+
+    The output is a valid settings file, apart from the masked values.
+
+    Examples:
+      rb config show
+      rb --config staging.yaml config show --json
+    """
+    settings = runtime.settings_for()
+    values = shown(settings)
+    if as_json:
+        runtime.print_json(values)
+        return
+    import yaml  # noqa: PLC0415 - keeps rb --help quick
+
+    runtime.note(f"# from {runtime.config_file() or 'defaults (there is no settings file)'}, with ROOTMEND_* on top")
+    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), nl=False)
+
+
+def config_check(*, as_json: Json = False) -> None:
+    """Check that the settings can be used: every key known, every value valid, every file they name there.
+
+    Nothing is connected to; `rb status` and /readyz do that.
+
+    Examples:
+      rb config check
+      rb --config production.yaml config check
+    """
+    from services.config_files import ConfigError  # noqa: PLC0415 - keeps rb --help quick
+
+    try:
+        problems = tuple(missing_files(runtime.settings_for()))
+    except ConfigError as error:
+        problems = error.problems
+    if as_json:
+        runtime.print_json({"valid": not problems, "file": runtime.config_file(), "problems": problems})
+    elif problems:
+        raise ConfigError(problems)
+    else:
+        typer.echo(f"The settings can be used ({runtime.config_file() or 'defaults only'}).")
+    if problems:
+        raise typer.Exit(2)
+
+
+def version() -> None:
+    """Print the version.
+
+    Examples:
+      rb version
+    """
+    from importlib.metadata import version as installed  # noqa: PLC0415 - keeps rb --help quick
+
+    typer.echo(f"rootmend {installed('rootmend')}")
+
+
+def missing_files(settings: Settings) -> Iterator[str]:
+    """What the settings name and is not there."""
+    for path in settings.runbooks.folders:
+        if not path.exists():
+            yield f"runbooks.paths: there is no {path}"
+    kubeconfig = settings.kubernetes.kubeconfig
+    if kubeconfig is not None and not kubeconfig.is_file():
+        yield f"kubernetes.kubeconfig: there is no file {kubeconfig}"
+    if settings.neo4j.ca_file is not None and not settings.neo4j.ca_file.is_file():
+        yield f"neo4j.ca_file: there is no file {settings.neo4j.ca_file}"
+    if settings.secrets.folder is not None and not settings.secrets.folder.is_dir():
+        yield f"secrets.folder: there is no folder {settings.secrets.folder}"
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as they may be shown: plain values, secrets masked."""
+    from services.logs import MASK, Masker  # noqa: PLC0415 - keeps rb --help quick
+
+    masker = Masker()
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, timedelta):
+            return written(value)
+        if isinstance(value, Mapping):
+            return {k: masker.named(k, plain(v)) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if hasattr(value, "get_secret_value"):
+            return MASK if value.get_secret_value() else ""
+        return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+
+    values = {group: {k: plain(v) for k, v in content.items()} for group, content in settings.model_dump().items()}
+    # An address is worth seeing; only the password in it is not.
+    values["redis"]["url"] = masker.text(settings.redis.url.get_secret_value())
+    return values
+
+
+def written(length: timedelta) -> str:
+    """A duration as people write it: ``1h30m``."""
+    milliseconds = round(length.total_seconds() * 1000)
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -1,0 +1,191 @@
+"""What commands share: settings, connections, and how results are shown.
+
+Everything heavy is imported inside the functions: ``rb --help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis as RedisClient
+    from rich.console import Console
+
+    from safety.redis_gate import RedisGate
+    from services.graph.connect import Graph
+    from services.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOptions:
+    """Options that every command knows."""
+
+    config: Path | None = None
+    debug: bool = False
+
+
+_NO_OPTIONS = GlobalOptions()
+_options: ContextVar[GlobalOptions] = ContextVar("rb_options", default=_NO_OPTIONS)
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked.
+
+    Args:
+        message: one clear paragraph for people.
+        code: 1 it did not hold, 2 wrong use or bad configuration.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def set_options(options: GlobalOptions) -> None:
+    """Called once by ``main`` with what stood on the command line."""
+    _options.set(options)
+
+
+def settings_for(_ctx: typer.Context | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of this call: ``--config`` and the overrides of the command over environment and file.
+
+    Args:
+        overrides: nested by group, such as ``{"kubernetes": {"context": context}}``; None stands for "not given".
+
+    Raises:
+        ConfigError: with all problems; ``main`` shows them and ends with 2.
+    """
+    from services.settings import load_settings  # noqa: PLC0415 - keeps rb --help quick
+
+    return load_settings(_options.get().config, overrides)
+
+
+def config_file() -> Path | None:
+    """The settings file that counts for this call."""
+    from services.config_files import find_settings_file  # noqa: PLC0415 - keeps rb --help quick
+
+    return find_settings_file(_options.get().config, os.environ, Path.cwd())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end."""
+    return asyncio.run(work)
+
+
+def whoami() -> str:
+    """The name under which an answer is recorded when none is given."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # a container without a passwd entry
+        raise CommandError("this user has no name: say who you are with --by", 2) from error
+
+
+@asynccontextmanager
+async def open_graph(settings: Settings) -> AsyncIterator[Graph]:
+    """The graph, closed afterwards. Its errors say when Neo4j is away."""
+    from services.graph.connect import GraphSettings, connect  # noqa: PLC0415 - keeps rb --help quick
+
+    neo4j = settings.neo4j
+    graph = connect(
+        GraphSettings(
+            uri=neo4j.uri,
+            user=neo4j.user,
+            password=neo4j.password.get_secret_value(),
+            database=neo4j.database,
+            encrypted=neo4j.ca_file is not None,
+            ca_file=neo4j.ca_file,
+            pool=4,
+            acquire_seconds=5,
+            retry_seconds=5,
+        )
+    )
+    try:
+        yield graph
+    finally:
+        await graph.driver.close()
+
+
+@asynccontextmanager
+async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
+    """The Redis client, closed afterwards."""
+    from redis.asyncio import Redis  # noqa: PLC0415 - keeps rb --help quick
+
+    client = Redis.from_url(settings.redis.url.get_secret_value(), socket_connect_timeout=3, socket_timeout=3)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def open_gate(settings: Settings) -> AsyncIterator[RedisGate]:
+    """The gate with its pause switch."""
+    from safety.policy import PolicySettings  # noqa: PLC0415 - keeps rb --help quick
+    from safety.redis_gate import RedisGate  # noqa: PLC0415 - as above
+    from services.clock import SystemClock  # noqa: PLC0415 - as above
+    from services.graph.history import Neo4jGateHistory  # noqa: PLC0415 - as above
+    from services.graph.pauses import Neo4jPauseLog  # noqa: PLC0415 - as above
+
+    async with open_redis(settings) as client, open_graph(settings) as graph:
+        yield RedisGate(
+            client,
+            PolicySettings(),
+            SystemClock(),
+            prefix=settings.redis.prefix,
+            timeout_seconds=3,  # a person waits here: more patience than the pipeline has
+            history=Neo4jGateHistory(graph),
+            pauses=Neo4jPauseLog(graph, settings.redis.prefix),
+        )
+
+
+def console(*, err: bool = False) -> Console:
+    """A rich console: colours on a terminal only, and never with --no-color."""
+    from rich.console import Console  # noqa: PLC0415 - keeps rb --help quick
+
+    terminal = (sys.stderr if err else sys.stdout).isatty()
+    # A pipe has no width: whatever reads it wants whole values.
+    return Console(stderr=err, highlight=False, soft_wrap=True, width=None if terminal else 1000)
+
+
+def print_json(value: Any) -> None:
+    """A result for machines, on standard output."""
+    import orjson  # noqa: PLC0415 - keeps rb --help quick
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing") -> None:
+    """A result for people, on standard output."""
+    from rich import box  # noqa: PLC0415 - keeps rb --help quick
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # an id that is cut off is of no use
+    for row in rows:
+        # As text, never as markup: names come from outside.
+        table.add_row(*(Text(str(cell)) for cell in row))
+    out = console()
+    if table.row_count:
+        out.print(table, soft_wrap=False)
+    else:
+        out.print(Text(empty))
+
+
+def note(text: str) -> None:
+    """A remark for people, on standard error, so that standard output stays a result."""
+    typer.echo(text, err=True)

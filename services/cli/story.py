@@ -1,0 +1,211 @@
+"""Tells decisions and executions in plain words. Pure: values in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from executor.model import ExecutionRecord, PlannedStep, StepRun
+    from matcher.model import Cause, Subject
+    from safety.approvals import Approval
+    from services.records import DecisionRecord, ExecutionStory, Story
+
+_HEALTH = {True: "healthy", False: "not healthy", None: "unknown"}
+_ANSWERS = {
+    "permit": "permitted",
+    "refusal": "refused",
+    "approval": "a human has to say yes first",
+    "no_match": "nothing was done: no runbook answers this",
+    "waiting": "waiting for a root cause",
+    "joined": "taken as a further input of an incident that is known",
+    "no_cause": "nothing was done: no root cause appeared in time",
+    "no_target": "nothing was done: what to act on could not be found",
+    "plan_failed": "nothing was done: no plan could be made",
+    "resolved": "nothing was done: it was over before a cause appeared",
+}
+
+
+def story_text(story: Story) -> str:
+    """A decision with everything that led to it and followed from it."""
+    return _joined(_story(story))
+
+
+def execution_text(story: ExecutionStory) -> str:
+    """One execution: plan, steps, evidence, end."""
+    return _joined(_execution(story))
+
+
+def story_json(value: Any) -> Any:
+    """Any of the records as JSON values."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - keeps rb --help quick
+
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def _joined(lines: Iterable[str]) -> str:
+    # Texts come from alerts and logs: control characters must not reach a terminal.
+    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+
+
+def at(moment: datetime | None) -> str:
+    """A point in time for people."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "?"
+
+
+def span(start: datetime | None, end: datetime | None) -> str:
+    """A length of time for people; empty when either end is missing."""
+    if start is None or end is None:
+        return ""
+    seconds = (end - start).total_seconds()
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest}s" if minutes else f"{seconds:.1f}s"
+
+
+def _story(story: Story) -> Iterator[str]:
+    decision = story.decision
+    yield from _signal(story)
+    yield from _section("Root cause", _causes(decision))
+    yield from _section("Target", _target(decision))
+    yield from _section("Runbooks looked at", _candidates(decision))
+    yield from _section("Decision", _answer(decision))
+    for told in story.executions:
+        yield ""
+        yield from _execution(told)
+    if story.closed_at:
+        yield f"The alert was resolved {at(story.closed_at)}."
+    if decision.incident:
+        yield f"Ids: incident {decision.incident.id}, decision {decision.id}"
+    else:
+        yield f"Ids: decision {decision.id} (no incident)"
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    body = list(lines)
+    if body:
+        yield title
+        yield from (f"  {line}" for line in body)
+
+
+def _signal(story: Story) -> Iterator[str]:
+    signal = story.decision.signal
+    yield f"{signal.reason} ({signal.severity}) about {_subject(signal.subject)}, cluster {signal.cluster}"
+    more = f"; {story.repeat_count} inputs until {at(story.last_seen)}" if story.repeat_count > 1 else ""
+    yield f"  first seen {at(story.decision.first_seen)}, event {signal.event_id}, tenant {signal.tenant}{more}"
+    if signal.message:
+        yield f"  {signal.message}"
+
+
+def _subject(subject: Subject) -> str:
+    place = f"{subject.namespace}/" if subject.namespace else ""
+    return f"{subject.kind} {place}{subject.name or subject.uid}" if subject.kind else "an unknown object"
+
+
+def _causes(decision: DecisionRecord) -> Iterator[str]:
+    incident = decision.incident
+    chosen = incident.cause if incident else None
+    others = [c for c in decision.causes if chosen is None or c.event_id != chosen.event_id]
+    for cause in [*([chosen] if chosen else []), *others]:
+        yield _cause(cause) + (" <- acted on" if cause is chosen and others else "")
+
+
+def _cause(cause: Cause) -> str:
+    hops = "" if cause.hops is None else f", {cause.hops} {'hop' if cause.hops == 1 else 'hops'} away"
+    score = f"confidence {cause.confidence:.2f} (raw {cause.raw_score:.2f} by {cause.writer}{hops})"
+    return f"{cause.reason} about {_subject(cause.subject)}, {score}"
+
+
+def _target(decision: DecisionRecord) -> Iterator[str]:
+    if decision.incident:
+        target = decision.incident.target
+        place = f"{target.namespace}/" if target.namespace else ""
+        inside = f", container {target.container}" if target.container else ""
+        yield f"{target.kind} {place}{target.name}{inside} (found by {target.resolved_by})"
+
+
+def _candidates(decision: DecisionRecord) -> Iterator[str]:
+    for candidate in decision.candidates:
+        why = candidate.lost_because
+        yield f"{candidate.runbook_id} {candidate.version}: {f'not taken, {why}' if why else 'taken'}"
+
+
+def _answer(decision: DecisionRecord) -> Iterator[str]:
+    check = f" by the check '{decision.check}'" if decision.check else ""
+    attempt = f", attempt {decision.attempt}" if decision.attempt > 1 else ""
+    yield f"{_ANSWERS[decision.kind]}{check} ({at(decision.decided_at)}{attempt})"
+    if decision.message:
+        yield decision.message
+    yield from (f"{name}: {_number(value)}" for name, value in decision.numbers.items())
+    if decision.next_check_at:
+        yield f"looks again {at(decision.next_check_at)}, gives up {at(decision.deadline)}"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _execution(story: ExecutionStory) -> Iterator[str]:
+    record = story.record
+    yield f"Execution {record.id}: {_ending(record)}"
+    yield f"  runbook {record.plan.runbook_id} {record.plan.runbook_version} on {record.plan.target_key}"
+    yield from (f"  {line}" for line in _times(story))
+    for approval in story.approvals:
+        yield from (f"  {line}" for line in _approval(approval))
+    yield "  plan"
+    for number, step in zip(count(1), record.plan.steps, strict=False):
+        yield from (f"    {line}" for line in _step(number, step))
+    if record.steps:
+        yield "  what happened"
+        yield from (f"    {_run(run)}" for run in record.steps)
+    if story.evidence:
+        yield "  verification"
+        yield from (f"    {e.at:%H:%M:%S} {_HEALTH[e.healthy]}: {e.detail}" for e in story.evidence)
+    if record.error:
+        yield f"  error: {record.error}"
+
+
+def _ending(record: ExecutionRecord) -> str:
+    parts = [record.status.value.replace("_", " ")]
+    parts += [record.outcome.value] if record.outcome else []
+    parts += [f"verdict {record.verdict.value.replace('_', ' ')}"] if record.verdict else []
+    return ", ".join(parts)
+
+
+def _times(story: ExecutionStory) -> Iterator[str]:
+    record = story.record
+    yield f"asked {at(record.requested_at)}"
+    if record.started_at:
+        again = ", taken over after a crash" if record.resumed else ""
+        yield f"began {at(record.started_at)} by {story.holder or '?'}{again}"
+    elif story.permit_expires_at:
+        yield f"permit good until {at(story.permit_expires_at)}"
+    if record.finished_at:
+        took = span(record.started_at, record.finished_at)
+        yield f"ended {at(record.finished_at)}{f', took {took}' if took else ''}"
+    if story.lease_until:
+        yield f"held until {at(story.lease_until)} unless renewed"
+
+
+def _approval(approval: Approval) -> Iterator[str]:
+    asked = f"approval {approval.status.value}: {'; '.join(approval.reasons) or 'no reason given'}"
+    if approval.answered_by:
+        why = f", {approval.answer_reason}" if approval.answer_reason else ""
+        yield f"{asked}; by {approval.answered_by} {at(approval.answered_at)}{why}"
+    else:
+        yield f"{asked}; open until {at(approval.expires_at)}"
+
+
+def _step(number: int, step: PlannedStep) -> Iterator[str]:
+    yield f"{number}. {step.name} ({step.action})"
+    for change in step.changes:
+        undo = "cannot be undone" if change.irreversible else f"undo: {change.undo}"
+        yield f"   {f'{change.ref}: ' if change.ref else ''}{change.summary} [{undo}]"
+
+
+def _run(run: StepRun) -> str:
+    took = span(run.started_at, run.finished_at)
+    phase = "" if run.phase == "step" else f"{run.phase}: "
+    error = f", {run.error}" if run.error else ""
+    return f"{run.started_at:%H:%M:%S} {phase}{run.name}: {run.status.value}{f' in {took}' if took else ''}{error}"

@@ -1,0 +1,81 @@
+"""Approvals in the graph: answered once, whoever is first."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from datetime import datetime
+
+from neo4j import WRITE_ACCESS, AsyncManagedTransaction
+
+from cypher.loader import query
+from safety import approvals
+from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb
+from services.graph.connect import Graph
+from services.graph.errors import translation
+from services.graph.execution_rows import approval_of, approval_row
+
+
+class Neo4jApprovalStore:
+    """Implements ``safety.approvals.ApprovalStore``."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    async def request(self, approval: Approval) -> Approval:
+        """See the port."""
+        (rows,) = await self._graph.write(("approvals_upsert", {"rows": [approval_row(approval)]}))
+        return approval_of(rows[0]["a"])
+
+    async def get(self, approval_id: str) -> Approval | None:
+        """See the port."""
+        rows = await self._graph.read("approvals_get", id=approval_id)
+        return approval_of(rows[0]["a"]) if rows else None
+
+    async def list(self, status: ApprovalStatus | None = None) -> Sequence[Approval]:
+        """See the port."""
+        statuses = [one.value for one in ([status] if status else ApprovalStatus)]
+        return _approvals(await self._graph.read("approvals_list", statuses=statuses))
+
+    async def due(self, now: datetime) -> Sequence[Approval]:
+        """See the port."""
+        return _approvals(await self._graph.read("approvals_due", now=now))
+
+    async def answer(
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+    ) -> Approval | ApprovalError:
+        """See the port. A denied or expired question also ends the execution that waits for it."""
+
+        async def work(transaction: AsyncManagedTransaction) -> Approval | ApprovalError:
+            result = await transaction.run(query("approvals_lock"), id=approval_id)
+            record = await result.single()
+            if record is None:
+                return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {approval_id}")
+            answered = approvals.answer(
+                approval_of(record["a"]), verb, by=by, reason=reason, now=now, plan_hash=plan_hash
+            )
+            if isinstance(answered, Approval):
+                parameters = {"id": approval_id, "facts": approval_row(answered), "ended": _ended(answered)}
+                await (await transaction.run(query("approvals_answer"), parameters)).consume()
+            return answered
+
+        with translation():
+            async with self._graph.driver.session(
+                database=self._graph.database, default_access_mode=WRITE_ACCESS
+            ) as session:
+                return await session.execute_write(work)
+
+
+def _approvals(rows: Sequence[dict[str, object]]) -> builtins.list[Approval]:
+    return [approval_of(row["a"]) for row in rows]  # type: ignore[arg-type]  # properties of a node are a mapping
+
+
+def _ended(answered: Approval) -> str | None:
+    """Why the execution that waits ends, in words; None when it goes on."""
+    match answered.status:
+        case ApprovalStatus.DENIED:
+            return f"denied by {answered.answered_by}: {answered.answer_reason}"
+        case ApprovalStatus.EXPIRED:
+            return "nobody answered in time"
+        case _:
+            return None

@@ -1,0 +1,215 @@
+"""Executions, their steps and approvals as properties of nodes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from executor.model import Evidence, ExecutionRecord, Outcome, Plan, Status, StepRun, Verdict
+from safety.approvals import Approval, ApprovalStatus
+from services.graph.values import dump, from_millis, instant, millis, moment, unpack
+from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
+
+Properties = dict[str, Any]
+
+_EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
+_LATER = {"plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"}
+"""Fields of the record that have a property of their own, because they change or are asked for."""
+
+
+def claim_key(tenant: str, target_key: str) -> str:
+    """The identity of a target's claim; tenants never share one."""
+    return f"{tenant}|{target_key}"
+
+
+def execution_row(decision: DecisionRecord, record: ExecutionRecord) -> Properties:
+    """The execution of a decision, as a row of ``executions_upsert``."""
+    return {
+        "id": record.id,
+        "decision_id": decision.id,
+        "status": record.status.value,
+        "runbook_id": record.plan.runbook_id,
+        "runbook_sha": record.plan.runbook_sha,
+        "facts": {
+            **_plan_facts(record),
+            "tenant": decision.signal.tenant,
+            "claim_key": claim_key(decision.signal.tenant, record.plan.target_key),
+            "incident_id": decision.incident.id if decision.incident else str(record.incident.get("id", "")),
+            "decision_id": decision.id,
+            "rca_confidence": decision.incident.cause.confidence if decision.incident else None,
+            "attempt": decision.attempt,
+            "requested_at": record.requested_at or decision.decided_at,
+            **_permit_facts(decision),
+        },
+    }
+
+
+def _plan_facts(record: ExecutionRecord) -> Properties:
+    plan = record.plan
+    return {
+        "runbook_id": plan.runbook_id,
+        "runbook_version": plan.runbook_version,
+        "runbook_sha": plan.runbook_sha,
+        "target_key": plan.target_key,
+        "plan_hash": plan.hash,
+        "cooldown_seconds": record.cooldown_seconds,
+        "plan": plan.model_dump_json(),
+        "record": dump(record.model_dump(mode="json", exclude=_LATER)),
+    }
+
+
+def _permit_facts(decision: DecisionRecord) -> Properties:
+    if decision.permit_token is None:
+        return {}
+    expires = millis(decision.permit_expires_at)
+    return {
+        "token": decision.permit_token,
+        "permit_expires_ms": expires,
+        "permit_expires_at": decision.permit_expires_at,
+        "permitted_ms": millis(decision.decided_at),
+        "approval_id": decision.approval.id if decision.approval else None,
+    }
+
+
+def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> ExecutionRecord:
+    """An execution from its node's properties and those of its steps."""
+    base = orjson.loads(row["record"])
+    base["requested_at"] = moment(row.get("requested_at"))
+    base["resumed"] = bool(row.get("resumed") or base.get("resumed"))
+    return ExecutionRecord(
+        **base,
+        plan=Plan.model_validate_json(row["plan"]),
+        steps=tuple(step_of(step) for step in steps),
+        status=Status(row["status"]),
+        verdict=Verdict(row["verdict"]) if row.get("verdict") else None,
+        outcome=Outcome(row["outcome"]) if row.get("outcome") else None,
+        error=row.get("error") or "",
+        started_at=moment(row.get("started_at")),
+        verify_from=moment(row.get("verify_from")),
+        finished_at=moment(row.get("finished_at")),
+    )
+
+
+def step_row(execution_id: str, step: StepRun) -> Properties:
+    """One run of one step as properties. What was there before and what came out are JSON."""
+    return {
+        "id": step.id,
+        "execution_id": execution_id,
+        "phase": step.phase,
+        "index": step.index,
+        "step_id": step.step_id,
+        "name": step.name,
+        "action": step.action,
+        "status": step.status.value,
+        "before": None if step.before is None else dump(dict(step.before)),
+        "output": None if step.output is None else dump(step.output),
+        "error": step.error,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+    }
+
+
+def step_of(row: Mapping[str, Any]) -> StepRun:
+    """One run of one step from its node's properties."""
+    return StepRun(
+        id=row["id"],
+        phase=row["phase"],
+        index=row["index"],
+        step_id=row["step_id"],
+        name=row["name"],
+        action=row["action"],
+        status=row["status"],
+        before=orjson.loads(row["before"]) if row.get("before") else None,
+        output=orjson.loads(row["output"]) if row.get("output") else None,
+        error=row.get("error") or "",
+        started_at=instant(row["started_at"]),
+        finished_at=moment(row.get("finished_at")),
+    )
+
+
+def approval_row(approval: Approval) -> Properties:
+    """An approval as properties."""
+    return {
+        "id": approval.id,
+        "execution_id": approval.execution_id,
+        "incident_id": approval.incident_id,
+        "plan_hash": approval.plan_hash,
+        "requested_at": approval.requested_at,
+        "expires_at": approval.expires_at,
+        "reasons": list(approval.reasons),
+        "status": approval.status.value,
+        "answered_by": approval.answered_by,
+        "answer_reason": approval.answer_reason,
+        "answered_at": approval.answered_at,
+    }
+
+
+def approval_of(row: Mapping[str, Any]) -> Approval:
+    """An approval from its node's properties."""
+    return Approval(
+        id=row["id"],
+        execution_id=row["execution_id"],
+        incident_id=row["incident_id"],
+        plan_hash=row["plan_hash"],
+        requested_at=instant(row["requested_at"]),
+        expires_at=instant(row["expires_at"]),
+        reasons=tuple(row.get("reasons") or ()),
+        status=ApprovalStatus(row["status"]),
+        answered_by=row.get("answered_by") or "",
+        answer_reason=row.get("answer_reason") or "",
+        answered_at=moment(row.get("answered_at")),
+    )
+
+
+def story_of(
+    row: Mapping[str, Any],
+    steps: Sequence[Mapping[str, Any]],
+    claim: Mapping[str, Any] | None,
+    approvals: Sequence[Mapping[str, Any]],
+) -> ExecutionStory:
+    """An execution as people are told of it."""
+    return ExecutionStory(
+        record=record_of(row, steps),
+        holder=row.get("holder") or "",
+        epoch=row.get("epoch"),
+        permit_expires_at=from_millis(row.get("permit_expires_ms")),
+        lease_until=from_millis((claim or {}).get("lease_until_ms")),
+        evidence=unpack(_EVIDENCE, row.get("evidence"), ()),
+        actions_taken=tuple(row.get("actions_taken") or ()),
+        approvals=tuple(approval_of(approval) for approval in approvals),
+    )
+
+
+def finish_facts(
+    outcome: Outcome, verdict: Verdict | None, error: str, evidence: Sequence[Evidence], actions_taken: Sequence[str]
+) -> Properties:
+    """What ending an execution sets."""
+    return {
+        "status": Status.DONE.value,
+        "outcome": outcome.value,
+        "verdict": verdict.value if verdict else None,
+        "error": error,
+        "evidence": _EVIDENCE.dump_json(tuple(evidence)).decode(),
+        "actions_taken": list(actions_taken),
+    }
+
+
+def summary_of(row: Mapping[str, Any]) -> ExecutionSummary:
+    """One line of the list."""
+    return ExecutionSummary(
+        id=row["id"],
+        incident_id=row.get("incident_id") or "",
+        runbook_id=row["runbook_id"],
+        runbook_version=row["runbook_version"],
+        target_key=row["target_key"],
+        status=Status(row["status"]),
+        outcome=Outcome(row["outcome"]) if row.get("outcome") else None,
+        verdict=Verdict(row["verdict"]) if row.get("verdict") else None,
+        requested_at=moment(row.get("requested_at")),
+        started_at=moment(row.get("started_at")),
+        finished_at=moment(row.get("finished_at")),
+        holder=row.get("holder") or "",
+    )

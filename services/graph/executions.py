@@ -1,0 +1,98 @@
+"""Executions in the graph: read for people, and looked after by the sweeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from executor.model import ExecutionRecord, Status
+from safety.approvals import Approval
+from services.graph.connect import Graph
+from services.graph.execution_rows import approval_of, record_of, story_of, summary_of
+from services.records import ExecutionStory, ExecutionSummary, Orphans
+
+_PREFIX = 6
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def stories(graph: Graph, ids: Sequence[str]) -> tuple[ExecutionStory, ...]:
+    """Executions with everything about them, in the order of ``ids``; unknown ones are left out."""
+    if not ids:
+        return ()
+    rows = await graph.read("executions_load", ids=list(ids))
+    return tuple(story_of(row["e"], row["steps"], row["claim"], row["approvals"]) for row in rows)
+
+
+class Neo4jExecutionStore:
+    """Implements ``services.ports.ExecutionStore``.
+
+    Args:
+        cluster: whose orphans and answers are looked after. A graph may serve several clusters, and what was planned
+            for one must not be carried out on another; empty for any.
+    """
+
+    def __init__(self, graph: Graph, cluster: str = "") -> None:
+        self._graph = graph
+        self._cluster = cluster
+
+    async def load(self, execution_id: str) -> ExecutionRecord | None:
+        """See the port."""
+        rows = await self._graph.read("executions_load", ids=[execution_id])
+        return record_of(rows[0]["e"], rows[0]["steps"]) if rows else None
+
+    async def tell(self, text: str) -> Sequence[ExecutionStory]:
+        """See the port; a prefix has at least 6 characters."""
+        if len(text) < _PREFIX:
+            return ()
+        rows = await self._graph.read("executions_find", text=text, limit=20)
+        return await stories(self._graph, [row["id"] for row in rows])
+
+    async def latest(
+        self, *, status: Status | None = None, since: datetime | None = None, limit: int = 50
+    ) -> Sequence[ExecutionSummary]:
+        """See the port."""
+        start = since or _EVER
+        if status is None:
+            rows = await self._graph.read("executions_latest", since=start, limit=limit)
+        else:
+            rows = await self._graph.read("executions_latest_by_status", status=status.value, since=start, limit=limit)
+        return tuple(summary_of(row["e"]) for row in rows)
+
+    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
+        """See the port."""
+        rows = await self._graph.read(
+            "executions_orphans", limit=limit, unclaimed_ms=round(unclaimed_seconds * 1000), cluster=self._cluster
+        )
+        found: dict[str, list[str]] = {"republish": [], "expired": [], "adopt": []}
+        for row in rows:
+            found[row["what"]].append(row["id"])
+        return Orphans(**{what: tuple(ids) for what, ids in found.items()})
+
+    async def abort_expired(self, execution_ids: Sequence[str]) -> Sequence[str]:
+        """See the port."""
+        if not execution_ids:
+            return ()
+        (rows,) = await self._graph.write(("executions_abort_expired", {"ids": sorted(execution_ids)}))
+        return tuple(row["id"] for row in rows)
+
+    async def renew(self, holder: str, execution_ids: Sequence[str], lease_seconds: float) -> frozenset[str]:
+        """See the port; one transaction, by the server's clock."""
+        if not execution_ids:
+            return frozenset()
+        parameters = {"holder": holder, "ids": sorted(execution_ids), "lease_ms": round(lease_seconds * 1000)}
+        (rows,) = await self._graph.write(("permit_renew", parameters))
+        return frozenset(execution_ids) - {row["id"] for row in rows}
+
+    async def answered(self, limit: int = 100) -> Sequence[Approval]:
+        """See the port."""
+        rows = await self._graph.read("approvals_to_follow", limit=limit, cluster=self._cluster)
+        return tuple(approval_of(row["a"]) for row in rows)
+
+    async def followed(self, approval_id: str) -> None:
+        """See the port."""
+        await self._graph.write(("approvals_followed", {"id": approval_id}))
+
+    async def abort_waiting(self, execution_id: str, why: str) -> bool:
+        """See the port."""
+        (rows,) = await self._graph.write(("executions_abort_waiting", {"id": execution_id, "why": why}))
+        return bool(rows)

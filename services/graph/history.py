@@ -1,0 +1,43 @@
+"""What the gate's store is rebuilt from after it was emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from safety.model import GateRecord
+from services.graph.connect import Graph
+from services.graph.values import from_millis
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 24 * 3600 * 1000
+"""Longer than any rate's window, and than a cooldown that anybody would set."""
+
+
+class Neo4jGateHistory:
+    """Implements ``safety.ports.GateHistory``."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    async def gate_records(self) -> Sequence[GateRecord]:
+        """See the port."""
+        return [_record(row) for row in await self._graph.read("gate_records", window_ms=_DAY_MS)]
+
+
+def _record(row: Mapping[str, Any]) -> GateRecord:
+    return GateRecord(
+        execution_id=row["id"],
+        tenant=row["tenant"],
+        cluster=row["target_key"].rsplit("/", 3)[0],  # a cluster's name may hold slashes, the other three parts cannot
+        runbook_id=row["runbook_id"],
+        target_key=row["target_key"],
+        plan_hash=row["plan_hash"],
+        token=row["token"],
+        granted_at=from_millis(row["permitted_ms"]) or _EPOCH,
+        expires_at=from_millis(row["permit_expires_ms"]) or _EPOCH,
+        holds_target=row["holds"],
+        cooldown_until=from_millis(row["cooldown_ms"]),
+        approval_id=row["approval_id"],
+    )

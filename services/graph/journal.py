@@ -1,0 +1,151 @@
+"""The journal: what all running executions intend and achieve, written together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from executor.errors import Fenced, NotFound
+from executor.model import Evidence, ExecutionRecord, Outcome, Status, StepRun, Verdict
+from services.graph.connect import Graph, Row, Statement
+from services.graph.errors import GraphRejected
+from services.graph.execution_rows import finish_facts, step_row
+from services.graph.executions import Neo4jExecutionStore
+
+_MOST = 500
+"""Most writes in one transaction."""
+_ORDER = ("journal_steps", "journal_advance", "journal_finish")
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One write that waits for its transaction. ``held`` says whether the epoch was still good; None: no such row."""
+
+    query: str
+    row: Mapping[str, Any]
+    held: asyncio.Future[bool | None] = field(compare=False)
+
+
+class Neo4jJournal:
+    """Implements ``executor.ports.Journal`` with group commit.
+
+    A write that finds nobody writing goes at once; those that arrive meanwhile go together in the next transaction.
+    Each row is checked against its own epoch, so that one fenced execution does not disturb the others.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._executions = Neo4jExecutionStore(graph)
+        self._pending: list[_Write] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def load(self, execution_id: str) -> ExecutionRecord | None:
+        """See the port."""
+        return await self._executions.load(execution_id)
+
+    async def intend(self, execution_id: str, epoch: int, step: StepRun) -> None:
+        """See the port. Raises Fenced, NotFound, GraphUnavailable, GraphRejected, as all writes do."""
+        await self._step(execution_id, epoch, step)
+
+    async def outcome(self, execution_id: str, epoch: int, step: StepRun) -> None:
+        """See the port."""
+        await self._step(execution_id, epoch, step)
+
+    async def _step(self, execution_id: str, epoch: int, step: StepRun) -> None:
+        row = {"step_id": step.id, "step": step_row(execution_id, step)}
+        await self._write("journal_steps", execution_id, epoch, row)
+
+    async def advance(self, execution_id: str, epoch: int, status: Status, **facts: Any) -> None:
+        """See the port."""
+        properties = {"status": Status(status).value, **{name: _property(value) for name, value in facts.items()}}
+        await self._write("journal_advance", execution_id, epoch, {"facts": properties})
+
+    async def finish(
+        self,
+        execution_id: str,
+        epoch: int,
+        outcome: Outcome,
+        verdict: Verdict | None,
+        *,
+        error: str = "",
+        evidence: Sequence[Evidence] = (),
+        actions_taken: Sequence[str] = (),
+    ) -> None:
+        """See the port; the target is free in the same transaction."""
+        facts = finish_facts(outcome, verdict, error, evidence, actions_taken)
+        await self._write("journal_finish", execution_id, epoch, {"facts": facts})
+
+    async def close(self) -> None:
+        """Wait until everything that was handed in is written."""
+        while self._flusher is not None:
+            await asyncio.shield(self._flusher)
+
+    async def _write(self, query: str, execution_id: str, epoch: int, row: Mapping[str, Any]) -> None:
+        held: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Write(query, {"execution_id": execution_id, "epoch": epoch, **row}, held))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush(), name="journal")
+        # A caller that is cancelled must not take back what others wait for; its own row is written all the same.
+        answer = await asyncio.shield(held)
+        if answer is None:
+            raise NotFound(f"execution {execution_id} is not in the graph")
+        if not answer:
+            raise Fenced(f"execution {execution_id} is no longer held under epoch {epoch}")
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending = self._pending[:_MOST], self._pending[_MOST:]
+                await self._commit(batch)
+        finally:
+            self._flusher = None
+
+    async def _commit(self, batch: Sequence[_Write]) -> None:
+        """Write a batch and tell every caller. A refused batch is written one by one: only the guilty row fails."""
+        try:
+            held = await self._transaction(batch)
+        except GraphRejected as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for write in batch:
+                await self._commit([write])
+        except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it, or it waits for ever
+            _fail(batch, error)
+        except BaseException:
+            _fail(batch, asyncio.CancelledError())
+            raise
+        else:
+            for number, write in enumerate(batch):
+                if not write.held.done():
+                    write.held.set_result(held.get(number))
+
+    async def _transaction(self, batch: Sequence[_Write]) -> Mapping[int, bool]:
+        rows: dict[str, list[Row]] = {}
+        # In the order of ids, as every writer locks.
+        for number, write in sorted(enumerate(batch), key=lambda item: str(item[1].row["execution_id"])):
+            rows.setdefault(write.query, []).append({"n": number, **write.row})
+        statements: list[Statement] = [(name, {"rows": rows[name]}) for name in _ORDER if name in rows]
+        if len(statements) == 1:
+            # A row that is written again changes nothing, so the quick way will do.
+            name, parameters = statements[0]
+            answers = [await self._graph.write_repeatable(name, **parameters)]
+        else:
+            answers = await self._graph.write(*statements)
+        return {row["n"]: row["held"] for answer in answers for row in answer}
+
+
+def _fail(batch: Sequence[_Write], error: BaseException) -> None:
+    for write in batch:
+        if not write.held.done():
+            write.held.set_exception(error)
+            # The caller may be gone; its exception then has no reader, which is no reason for a warning.
+            write.held.exception()
+
+
+def _property(value: Any) -> Any:
+    """A fact as the graph stores it."""
+    return value.value if isinstance(value, Enum) else value

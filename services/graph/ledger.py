@@ -1,0 +1,173 @@
+"""Decisions in the graph: written in batches, found again by people and by the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from executor.model import ExecutionRecord
+from matcher.model import Subject
+from services.graph.connect import Graph, Row, chunks
+from services.graph.decision_rows import Inputs, decision_of, open_incident_of, state_of, upsert_row
+from services.graph.execution_rows import approval_row, execution_row
+from services.graph.executions import stories
+from services.graph.identity import rids
+from services.graph.values import instant, moment
+from services.records import DecisionRecord, DecisionState, OpenIncident, Repeat, Story
+
+_EVENTS_TIED = 20
+"""Most events of one write that a decision is tied to; a storm would tie hundreds, which tells nothing more."""
+_YAML = 64_000
+_PREFIX = 6
+_RECENT = timedelta(days=7)
+
+
+class Neo4jDecisionLedger:
+    """Implements ``services.ports.DecisionLedger``.
+
+    Args:
+        default_tenant: nodes of KGroot without ``client_id`` are this tenant's.
+        cluster: whose waiting decisions are taken up again; empty for any.
+    """
+
+    def __init__(self, graph: Graph, default_tenant: str, cluster: str = "") -> None:
+        self._graph = graph
+        self._cluster = cluster
+        self._default_tenant = default_tenant
+
+    async def open_incidents(self, fingerprints: Sequence[str]) -> Mapping[str, OpenIncident]:
+        """See the port; one query."""
+        rows = await self._graph.read("incidents_newest", fingerprints=list(dict.fromkeys(fingerprints)))
+        return {row["fingerprint"]: open_incident_of(row["d"], row["e"]) for row in rows}
+
+    async def open_alerts(self, alert_keys: Sequence[str]) -> Mapping[str, DecisionState]:
+        """See the port; one query."""
+        rows = await self._graph.read("decisions_open_alerts", alert_keys=list(dict.fromkeys(alert_keys)))
+        return {row["alert_key"]: state_of(row["d"]) for row in rows}
+
+    async def record(self, batch: Sequence[DecisionRecord | Repeat]) -> None:
+        """See the port; one transaction."""
+        statements = [
+            (name, {"rows": piece}) for name, rows in self._writes(batch) for piece in chunks(rows) if len(piece)
+        ]
+        if statements:
+            await self._graph.write(*statements)
+
+    def _writes(self, batch: Sequence[DecisionRecord | Repeat]) -> Iterable[tuple[str, list[Row]]]:
+        parts: dict[str, list[DecisionRecord | Repeat]] = {}
+        for part in batch:
+            parts.setdefault(part.id if isinstance(part, DecisionRecord) else part.decision_id, []).append(part)
+        # Everybody locks nodes in the order of their ids, so that two writers do not wait for each other in a circle.
+        ordered = [(key, parts[key]) for key in sorted(parts)]
+        decided = {key: _latest(group) for key, group in ordered}
+        inputs = {key: Inputs.of(group) for key, group in ordered}
+        decisions = [decision for decision in decided.values() if decision]
+        yield "decisions_upsert", [upsert_row(decision, inputs[decision.id]) for decision in decisions]
+        yield "decisions_repeat", [inputs[key].row(key) for key, decision in decided.items() if decision is None]
+        yield "decisions_about", self._events(decided, inputs, {key: group[0] for key, group in ordered})
+        running = [(decision, decision.execution) for decision in decisions if decision.execution]
+        yield "runbook_versions", _runbooks(decisions)
+        yield "executions_upsert", [execution_row(decision, record) for decision, record in running]
+        yield "executions_events", [self._tied(decision, record) for decision, record in running]
+        yield "executions_targets", [row for decision, record in running for row in self._targets(decision, record)]
+        yield "approvals_upsert", [approval_row(decision.approval) for decision in decisions if decision.approval]
+
+    def _events(
+        self,
+        decided: Mapping[str, DecisionRecord | None],
+        inputs: Mapping[str, Inputs],
+        first: Mapping[str, DecisionRecord | Repeat],
+    ) -> list[Row]:
+        rows = []
+        for key, decision in decided.items():
+            part = first[key]
+            tenant = part.signal.tenant if isinstance(part, DecisionRecord) else part.tenant
+            roles = dict.fromkeys(inputs[key].event_ids[:_EVENTS_TIED], "symptom")
+            if decision:
+                roles[decision.signal.event_id] = "symptom"
+                if decision.incident:
+                    roles.setdefault(decision.incident.cause.event_id, "cause")
+            shared = {"id": key, "tenant": tenant, "untagged": tenant == self._default_tenant}
+            rows += [{**shared, "event_id": event, "role": role} for event, role in roles.items() if event]
+        return rows
+
+    def _tied(self, decision: DecisionRecord, record: ExecutionRecord) -> Row:
+        tenant = decision.signal.tenant
+        return {
+            "id": record.id,
+            "symptom_id": decision.signal.event_id,
+            "cause_id": decision.incident.cause.event_id if decision.incident else "",
+            "tenant": tenant,
+            "untagged": tenant == self._default_tenant,
+        }
+
+    def _targets(self, decision: DecisionRecord, record: ExecutionRecord) -> list[Row]:
+        if decision.incident is None:
+            return []
+        target = decision.incident.target
+        names = rids(Subject(target.kind, target.name, target.namespace, target.uid))
+        tenant = decision.signal.tenant
+        shared = {"id": record.id, "tenant": tenant, "untagged": tenant == self._default_tenant}
+        return [{**shared, "rid": rid} for rid in names]
+
+    async def waiting_due(self, now: datetime, limit: int, hold_seconds: float = 30) -> Sequence[DecisionRecord]:
+        """See the port."""
+        parameters = {"now": now, "limit": limit, "hold_seconds": hold_seconds, "cluster": self._cluster}
+        (rows,) = await self._graph.write(("decisions_due", parameters))
+        return sorted((decision_of(row["d"]) for row in rows), key=lambda d: d.next_check_at or now)
+
+    async def waiting_for(self, events: Sequence[tuple[str, str]]) -> Sequence[DecisionRecord]:
+        """See the port; one query."""
+        if not events:
+            return ()
+        asked = [{"tenant": tenant, "event_id": event} for tenant, event in dict.fromkeys(events)]
+        return tuple(decision_of(row["d"]) for row in await self._graph.read("decisions_waiting_for", events=asked))
+
+    async def close(self, alert_keys: Sequence[str], at: datetime) -> Sequence[str]:
+        """See the port."""
+        if not alert_keys:
+            return ()
+        (rows,) = await self._graph.write(("decisions_close", {"alert_keys": list(alert_keys), "at": at}))
+        return tuple(row["id"] for row in rows)
+
+    async def find(self, text: str, limit: int = 10) -> Sequence[Story]:
+        """See the port. An event that the graph does not tie is looked for in the decisions of the last week."""
+        if len(text) < _PREFIX:
+            return ()
+        rows = await self._graph.read("decisions_find", text=text, limit=limit)
+        if not rows:
+            since = datetime.now(UTC) - _RECENT
+            rows = await self._graph.read("decisions_find_recent_event", text=text, since=since, limit=limit)
+        executions = {
+            story.record.id: story
+            for story in await stories(self._graph, [name for row in rows for name in row["executions"]])
+        }
+        return tuple(
+            Story(
+                decision=decision_of(row["d"]),
+                repeat_count=row["d"]["repeat_count"],
+                last_seen=instant(row["d"]["last_seen"]),
+                closed_at=moment(row["d"].get("closed_at")),
+                executions=tuple(executions[name] for name in row["executions"] if name in executions),
+            )
+            for row in rows
+        )
+
+
+def _latest(group: Sequence[DecisionRecord | Repeat]) -> DecisionRecord | None:
+    """The decision that stands when a batch holds several of one id; None when there are only repeats."""
+    decisions = [part for part in group if isinstance(part, DecisionRecord)]
+    return decisions[-1] if decisions else None
+
+
+def _runbooks(decisions: Sequence[DecisionRecord]) -> list[Row]:
+    used = {}
+    for decision in decisions:
+        if decision.execution:
+            plan, known = decision.execution.plan, decision.runbook
+            text = known.text[:_YAML] if known and known.sha == plan.runbook_sha else ""
+            used[plan.runbook_id, plan.runbook_sha] = plan.runbook_version, text
+    return [
+        {"id": name, "sha": sha, "version": version, "text": text}
+        for (name, sha), (version, text) in sorted(used.items())
+    ]

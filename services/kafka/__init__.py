@@ -1,0 +1,1 @@
+"""Kafka: the bus that the pipeline reads from and writes to."""

@@ -1,0 +1,47 @@
+"""Messages as values, free of any client library."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message as it was read. Nothing is decoded: poison must reach the DLQ as it came.
+
+    Attributes:
+        produced_at: the broker's or producer's timestamp, UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    produced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A message to be written."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+BatchHandler = Callable[[Sequence[Inbound]], Awaitable[None]]
+"""Handles one batch; its offsets are committed when it returns, and read again when it raises."""
+
+
+class Publisher(Protocol):
+    """Writes messages."""
+
+    async def publish(self, messages: Sequence[Outbound]) -> None:
+        """Return when the broker has acknowledged all of them. Raises BusUnavailable."""
+        ...

@@ -1,0 +1,234 @@
+"""The API server as the executor and the matcher see it: plain objects in, plain objects out, any kind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+import stamina
+from kubernetes.aio.client.exceptions import ApiException
+
+from executor.errors import Invalid, NotFound, Unavailable
+from executor.model import ObjectRef
+from executor.ports import KubeObject, PatchKind
+from services.kubernetes.discovery import discover
+from services.kubernetes.failures import OWN_MANAGER, FieldsOwned, failure
+from services.kubernetes.kinds import KindIndex, Resource
+
+_CONTENT_TYPES: Mapping[PatchKind, str] = {
+    "strategic": "application/strategic-merge-patch+json",
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+_PAGE = 500
+_REDISCOVER_SECONDS = 30.0
+_OK, _MULTIPLE, _UNAUTHORIZED = 200, 300, 401
+
+Renew = Callable[[], Awaitable[None]]
+"""Gets fresh credentials."""
+
+
+class KubernetesCluster:
+    """One API server. Implements ``executor.ports.Cluster`` and ``matcher.ports.LiveObjects``.
+
+    Reads are tried up to three times when the server does not answer; writes never, because only the caller knows
+    whether repeating one is safe.
+
+    Args:
+        api: a ``kubernetes.aio`` ApiClient with credentials and connection pool; closed by ``close``.
+        timeout_seconds: longest wait for one answer.
+        renew: called once when the credentials are refused; they may have run out.
+    """
+
+    def __init__(self, api: Any, *, timeout_seconds: float = 10.0, renew: Renew | None = None) -> None:
+        self._api = api
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._renew = renew
+        self._kinds = KindIndex(())
+        self._discovered_at = 0.0
+        self._discovering = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def resource(self, kind: str, api_version: str = "") -> Resource:
+        """The resource that a word means (``deploy``, ``Deployment``, ``rollouts.argoproj.io``).
+
+        Raises:
+            Invalid: the server serves no such kind.
+        """
+        seen = self._discovered_at
+        if (found := self._kinds.find(kind, api_version)) is not None:
+            return found
+        async with self._discovering:
+            # A kind may be new, but a misspelt one must not cost a discovery each time.
+            stale = time.monotonic() - self._discovered_at > _REDISCOVER_SECONDS
+            if self._discovered_at == seen and (stale or not len(self._kinds)):
+                self._kinds = await discover(self._read_json)
+                self._discovered_at = time.monotonic()
+        if (found := self._kinds.find(kind, api_version)) is not None:
+            return found
+        raise self._kinds.unknown(kind, api_version)
+
+    async def get(self, kind: str, name: str, namespace: str = "") -> KubeObject | None:
+        """One object, or None."""
+        resource = await self.resource(kind)
+        path = resource.path(namespace, name)
+        try:
+            return await self._read(path, f"get {resource.kind}/{name}")
+        except NotFound:
+            return None
+
+    async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[KubeObject]:
+        """All objects of a kind, in all namespaces when none is given."""
+        resource = await self.resource(kind)
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query: dict[str, Any] = {key: value for key, value in selectors.items() if value} | {"limit": _PAGE}
+        items: list[KubeObject] = []
+        while True:
+            page = await self._read(resource.path(namespace), f"list {resource.plural}", query)
+            # The server leaves these two out of listed objects.
+            known = {"apiVersion": resource.api_version, "kind": resource.kind}
+            items += ({**known, **item} for item in page.get("items") or ())
+            following = page.get("metadata", {}).get("continue")
+            if not following:
+                return items
+            query["continue"] = following
+
+    async def patch(
+        self,
+        ref: ObjectRef,
+        body: Any,
+        *,
+        how: PatchKind,
+        subresource: str = "",
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> KubeObject:
+        """Patch; ``force`` takes over fields of other managers and means something for ``apply`` only."""
+        path = await self._path(ref, subresource)
+        query = {"fieldManager": OWN_MANAGER} | _dry(dry_run)
+        forced = query | {"force": "true"}
+        headers = {"Content-Type": _CONTENT_TYPES[how]}
+        try:
+            return await self._send("PATCH", path, f"patch {ref}", forced if force else query, body, headers=headers)
+        except FieldsOwned as owned:
+            if not owned.only_by_us:
+                raise
+        return await self._send("PATCH", path, f"patch {ref}", forced, body, headers=headers)
+
+    async def replace(self, ref: ObjectRef, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Replace the whole object; conditional on its ``resourceVersion``."""
+        query = {"fieldManager": OWN_MANAGER} | _dry(dry_run)
+        return await self._send("PUT", await self._path(ref), f"replace {ref}", query, body)
+
+    async def create(self, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Create; Conflict when it exists."""
+        kind, meta = str(body.get("kind", "")), body.get("metadata", {})
+        resource = await self.resource(kind, str(body.get("apiVersion", "")))
+        namespace = meta.get("namespace", "")
+        if resource.namespaced and not namespace:
+            raise Invalid(f"{kind} {meta.get('name', '')} needs a namespace")
+        query = {"fieldManager": OWN_MANAGER} | _dry(dry_run)
+        return await self._send("POST", resource.path(namespace), f"create {kind}/{meta.get('name', '')}", query, body)
+
+    async def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
+        """Delete, with the uid as precondition when ``ref`` has one; dependents go in the background."""
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options = body | _options(ref, grace_seconds, dry_run=dry_run)
+        await self._send("DELETE", await self._path(ref), f"delete {ref}", {}, options)
+
+    async def evict(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
+        """Evict a pod, uid as precondition; Blocked when a budget forbids it now."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+            "deleteOptions": _options(ref, grace_seconds, dry_run=dry_run),
+        }
+        path = await self._path(ref, "eviction")
+        await self._send("POST", path, f"evict {ref}", _dry(dry_run), body, eviction=True)
+
+    async def _path(self, ref: ObjectRef, subresource: str = "") -> str:
+        resource = await self.resource(ref.kind, ref.api_version)
+        return resource.path(ref.namespace, ref.name, subresource)
+
+    async def _read_json(self, path: str, accept: str) -> Mapping[str, Any]:
+        return await self._read(path, f"read {path}", headers={"Accept": accept})
+
+    async def _read(
+        self, path: str, what: str, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        pauses = {"wait_initial": 0.1, "wait_max": 0.5, "wait_jitter": 0.1}
+        retrying = stamina.retry_context(on=Unavailable, attempts=3, timeout=None, **pauses)
+        async for attempt in retrying:
+            with attempt:
+                return await self._send("GET", path, what, query or {}, None, headers=headers)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        query: Mapping[str, Any],
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        eviction: bool = False,
+    ) -> dict[str, Any]:
+        url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        status, content = await self._exchange(method, url, what, headers or {}, body)
+        if status == _UNAUTHORIZED and self._renew is not None:
+            # Nothing was done, so this may be repeated, whatever it was.
+            await self._renew()
+            status, content = await self._exchange(method, url, what, headers or {}, body)
+        answer = _json(content)
+        if not _OK <= status < _MULTIPLE:
+            cause = ApiException(status=status, reason=str(answer.get("reason", "")))
+            raise failure(status, answer, what, eviction=eviction) from cause
+        return answer
+
+    async def _exchange(
+        self, method: str, url: str, what: str, headers: Mapping[str, str], body: Any
+    ) -> tuple[int, bytes]:
+        sent = {"Accept": "application/json", "User-Agent": OWN_MANAGER, **headers}
+        try:
+            await self._api.update_params_for_auth(sent, [], ["BearerToken"], "", method, body)
+            answer = await self._api.rest_client.request(
+                method, url, headers=sent, body=body, _request_timeout=self._timeout
+            )
+            content: bytes = await answer.read()
+            return int(answer.status), content
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: no answer within {self._timeout.total:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{what}: {error or type(error).__name__}") from error
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _options(ref: ObjectRef, grace_seconds: int | None, *, dry_run: bool) -> dict[str, Any]:
+    """Conditions of a deletion. The server ignores the query when there is a body, so the dry run is said in here."""
+    options: dict[str, Any] = {"dryRun": ["All"]} if dry_run else {}
+    if ref.uid:
+        options["preconditions"] = {"uid": ref.uid}
+    return options if grace_seconds is None else options | {"gracePeriodSeconds": grace_seconds}
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(content or b"{}")
+    except orjson.JSONDecodeError:
+        # Proxies answer in HTML.
+        return {"message": content[:200].decode(errors="replace").strip()}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,70 @@
+"""The API server's refusals in the words of the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from executor.errors import (
+    Blocked,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Owned,
+    RemediationError,
+    Unavailable,
+)
+
+OWN_MANAGER = "rootmend"
+_TOO_MANY, _SERVER_ERROR = 429, 500
+_BY_STATUS: Mapping[int, type[RemediationError]] = {
+    400: Invalid,
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    405: Invalid,
+    406: Invalid,
+    409: Conflict,
+    410: Unavailable,
+    413: Invalid,
+    415: Invalid,
+    422: Invalid,
+}
+
+
+class FieldsOwned(Owned):
+    """Managers own fields that the manifest wants to change.
+
+    Attributes:
+        only_by_us: every conflict is with an earlier change of ours; taking those over harms nobody.
+    """
+
+    only_by_us = False
+
+
+def failure(status: int, answer: Mapping[str, Any], what: str, *, eviction: bool = False) -> RemediationError:
+    """The error for an answer that is not a success.
+
+    Args:
+        status: HTTP status.
+        answer: the server's ``Status`` object, or empty.
+        what: what was asked, for people: ``patch Deployment/shop/web``.
+        eviction: 429 then means that a disruption budget forbids it.
+    """
+    message = str(answer.get("message") or f"HTTP {status}")
+    text = f"{what}: {message}"
+    causes = (answer.get("details") or {}).get("causes") or ()
+    owners = [str(cause.get("message", "")) for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    if owners:
+        error = FieldsOwned(text)
+        error.only_by_us = all(f'"{OWN_MANAGER}"' in owner for owner in owners)
+        return error
+    if any(cause.get("field") == "metadata.uid" for cause in causes):
+        # A uid in a patch is a condition; the server calls it a change of an immutable field.
+        return Conflict(text)
+    if status == _TOO_MANY:
+        return Blocked(text) if eviction else Unavailable(text)
+    if status >= _SERVER_ERROR:
+        return Unavailable(text)
+    return _BY_STATUS.get(status, Invalid)(text)

@@ -1,0 +1,87 @@
+"""One look at each object while it is decided: finding the target, planning and counting ask for the same ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from executor.model import ObjectRef
+from executor.ports import Cluster, KubeObject, PatchKind
+
+_SWEEP = 1_000
+"""So many kept answers are worth a look for those that are too old."""
+
+
+class RecentReads:
+    """An API server whose ``get`` may be a moment old; everything else goes through. Implements ``Cluster``.
+
+    For deciding only. What is decided on such a read is compared with the live object again just before it is
+    changed, so that an object that changed in that moment is a drift, never a wrong change.
+
+    Args:
+        cluster: the API server.
+        seconds: how old an answer may be.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, cluster: Cluster, *, seconds: float = 0.25, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[KubeObject | None]]] = {}
+
+    async def get(self, kind: str, name: str, namespace: str = "") -> KubeObject | None:
+        """One object, or None; those who ask at the same time share one answer.
+
+        That an object does not exist is not remembered: it may be about to.
+        """
+        key, now = (kind, namespace, name), self._clock()
+        if (known := self._known.get(key)) and now - known[0] < self._seconds:
+            return await asyncio.shield(known[1])
+        if len(self._known) >= _SWEEP:
+            self._known = {k: v for k, v in self._known.items() if now - v[0] < self._seconds}
+        asked = asyncio.ensure_future(self._cluster.get(kind, name, namespace))
+        self._known[key] = now, asked
+        found = None
+        try:
+            found = await asyncio.shield(asked)
+        finally:
+            # Neither is an error an answer for others who ask later.
+            if found is None and self._known.get(key) == (now, asked):
+                del self._known[key]
+        return found
+
+    async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[KubeObject]:
+        """All objects of a kind, as they are now."""
+        return await self._cluster.list(kind, namespace, labels=labels, fields=fields)
+
+    async def patch(
+        self,
+        ref: ObjectRef,
+        body: Any,
+        *,
+        how: PatchKind,
+        subresource: str = "",
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> KubeObject:
+        """Patch."""
+        return await self._cluster.patch(ref, body, how=how, subresource=subresource, dry_run=dry_run, force=force)
+
+    async def replace(self, ref: ObjectRef, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Replace."""
+        return await self._cluster.replace(ref, body, dry_run=dry_run)
+
+    async def create(self, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Create."""
+        return await self._cluster.create(body, dry_run=dry_run)
+
+    async def delete(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
+        """Delete."""
+        await self._cluster.delete(ref, grace_seconds=grace_seconds, dry_run=dry_run)
+
+    async def evict(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
+        """Evict."""
+        await self._cluster.evict(ref, grace_seconds=grace_seconds, dry_run=dry_run)

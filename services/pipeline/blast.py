@@ -1,0 +1,92 @@
+"""The two counts of the blast radius, from the live cluster and from the graph."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from matcher.ports import KubeObject, LiveObjects
+from safety.blast import WORKLOADS, Touched, count
+
+log = structlog.get_logger(__name__)
+
+
+class Counted(Protocol):
+    """The graph's answer: a count, or None with the reason."""
+
+    @property
+    def count(self) -> int | None:
+        """How many resources are affected; None when the graph cannot say."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot say, or what it had to assume."""
+        ...
+
+
+class GraphCount(Protocol):
+    """Counts what depends on objects, in the graph."""
+
+    async def count(self, touched: Sequence[str], tenant: str, cluster: str = "") -> Counted:
+        """Count each resource once."""
+        ...
+
+
+class ClusterAndGraph:
+    """safety.blast.BlastSources for one tenant and cluster."""
+
+    def __init__(self, live: LiveObjects, graph: GraphCount, tenant: str, cluster: str) -> None:
+        self._live = live
+        self._graph = graph
+        self._tenant = tenant
+        self._cluster = cluster
+
+    async def live(self, touched: Sequence[str]) -> int | None:
+        """Replicas of workloads, pods of nodes, one for anything else."""
+        return count(await asyncio.gather(*(self._weigh(resource) for resource in touched)))
+
+    async def graph(self, touched: Sequence[str]) -> int | None:
+        """What the graph says depends on them."""
+        answer = await self._graph.count(touched, self._tenant, self._cluster)
+        if answer.reason:
+            log.info("blast.graph", why=answer.reason, count=answer.count, touched=list(touched))
+        return answer.count
+
+    async def _weigh(self, resource: str) -> Touched:
+        kind, namespace, name = split(resource)
+        if kind in WORKLOADS:
+            found = await self._live.get(kind, name, namespace)
+            return Touched(resource, kind, replicas=None if found is None else desired_replicas(found))
+        if kind == "Node":
+            pods = await self._live.list("Pod", fields=f"spec.nodeName={name}")
+            return Touched(resource, kind, pods=sum(1 for pod in pods if not _of_daemonset(pod)))
+        return Touched(resource, kind)
+
+
+def split(resource: str) -> tuple[str, str, str]:
+    """Kind, namespace and name of a resource as ``Plan.touched`` writes it; no namespace for cluster-scoped ones."""
+    parts = resource.split("/")
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (parts[0], "", parts[-1])  # noqa: PLR2004 - kind/ns/name
+
+
+def desired_replicas(workload: KubeObject) -> int | None:
+    """How many pods a workload wants; None when it does not say."""
+    spec: Mapping[str, Any] = workload.get("spec", {})
+    status: Mapping[str, Any] = workload.get("status", {})
+    kind = workload.get("kind")
+    if kind == "DaemonSet":
+        value = status.get("desiredNumberScheduled")
+    elif kind == "Job":
+        value = spec.get("parallelism", 1)
+    else:
+        value = spec.get("replicas", 1)
+    return value if isinstance(value, int) else None
+
+
+def _of_daemonset(pod: KubeObject) -> bool:
+    owners = pod.get("metadata", {}).get("ownerReferences", ())
+    return any(owner.get("controller") and owner.get("kind") == "DaemonSet" for owner in owners)

@@ -1,0 +1,184 @@
+"""What follows an answer to an approval, and what follows when nobody answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from executor.model import ExecutionRecord, Status
+from executor.ports import Clock, Hooks
+from matcher.model import Diagnosis, Match
+from runbooks.model import LoadedRunbook
+from safety.approvals import Approval, ApprovalStatus, ApprovalStore, Verb, approval_id, granted
+from services.kafka.model import Publisher
+from services.pipeline.cases import Located, again, without_inputs
+from services.pipeline.commit import Committer
+from services.pipeline.messages import approval_message
+from services.pipeline.permit import TEMPORARY_CHECKS, Permits, Proposal
+from services.ports import DecisionLedger, ExecutionStore
+from services.records import DecisionKind, DecisionRecord, ExecutionStory
+from services.settings import Topics
+
+log = structlog.get_logger(__name__)
+
+PIPELINE = "rootmend"
+
+
+class ApprovalDesk:
+    """Carries out answers. An approved plan is made again first: only the very same plan runs on that approval.
+
+    Args:
+        runbook: the loaded runbook of an id, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        approvals: ApprovalStore,
+        executions: ExecutionStore,
+        ledger: DecisionLedger,
+        permits: Permits,
+        committer: Committer,
+        publisher: Publisher,
+        topics: Topics,
+        runbook: Callable[[str], LoadedRunbook | None],
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
+        self._approvals = approvals
+        self._executions = executions
+        self._ledger = ledger
+        self._permits = permits
+        self._committer = committer
+        self._publisher = publisher
+        self._topics = topics
+        self._runbook = runbook
+        self._clock = clock
+        self._hooks = hooks
+
+    async def sweep(self) -> None:
+        """Expire what nobody answered, carry out what was answered."""
+        now = self._clock.now()
+        for late in await self._approvals.due(now):
+            await self._approvals.answer(
+                late.id, Verb.EXPIRE, by=PIPELINE, reason="nobody answered", now=now, plan_hash=late.plan_hash
+            )
+        for approval in await self._executions.answered():
+            await self._try(approval, now)
+        self._hooks.event("approvals.waiting", count=len(await self._approvals.list(ApprovalStatus.PENDING)))
+
+    async def _try(self, approval: Approval, now: datetime) -> None:
+        """Carry out one answer. One that cannot be carried out now must not keep the others waiting."""
+        try:
+            await self._follow(approval, now)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it stays to be followed and is tried again
+            log.warning(
+                "approval.not_followed",
+                approval_id=approval.id,
+                execution_id=approval.execution_id,
+                error=str(error),
+                error_type=type(error).__name__,
+            )
+
+    async def _follow(self, approval: Approval, now: datetime) -> None:
+        stories = await self._ledger.find(approval.execution_id, 1)
+        told = next(
+            (told for story in stories for told in story.executions if told.record.id == approval.execution_id), None
+        )
+        if told is None:
+            log.error("approval.orphaned", approval_id=approval.id, execution_id=approval.execution_id)
+            await self._executions.followed(approval.id)
+            return
+        if not await self._carry_out(approval, stories[0].decision, told, now):
+            return
+        await self._publisher.publish([approval_message(approval, told.record.plan.target_key, self._topics, now)])
+        await self._executions.followed(approval.id)
+        self._hooks.event(
+            "approval.answered",
+            runbook=told.record.plan.runbook_id,
+            step="",
+            decision=approval.status.value,
+            seconds=((approval.answered_at or now) - approval.requested_at).total_seconds(),
+        )
+
+    async def _carry_out(
+        self, approval: Approval, decision: DecisionRecord, told: ExecutionStory, now: datetime
+    ) -> bool:
+        """Whether the answer is carried out; False when it has to wait."""
+        if approval.status is not ApprovalStatus.APPROVED:
+            why = f"{approval.status.value} by {approval.answered_by}: {approval.answer_reason}"
+            await self._end(decision, told.record, f"approval_{approval.status.value}", why, now)
+            return True
+        if told.record.status is not Status.WAITING_APPROVAL:
+            return True  # carried out already; a crash came before that was noted
+        record = await self._permit(approval, decision, now)
+        return await self._carry_on(approval, decision, told, record, now)
+
+    async def _permit(self, approval: Approval, decision: DecisionRecord, now: datetime) -> DecisionRecord:
+        """Plan again and ask the gate, with the approval in hand."""
+        loaded = self._runbook(decision.runbook.id) if decision.runbook else None
+        if loaded is None or decision.incident is None or decision.runbook is None:
+            return replace(
+                decision, kind=DecisionKind.REFUSAL, check="runbook_gone", message="the runbook is no longer there"
+            )
+        located = Located(
+            again(decision),
+            Diagnosis(decision.signal, decision.causes or (decision.incident.cause,), "graph"),
+            decision.incident.target,
+        )
+        match = Match(decision.incident, loaded, decision.candidates)
+        proposal = Proposal(
+            located, match, decision.id, decision.attempt, granted(approval), same_as=approval.execution_id
+        )
+        return (await self._permits.decide([proposal], now))[0]
+
+    async def _carry_on(
+        self,
+        approval: Approval,
+        decision: DecisionRecord,
+        told: ExecutionStory,
+        record: DecisionRecord,
+        now: datetime,
+    ) -> bool:
+        """Whether the answer is carried out; False when it has to wait for something that passes."""
+        if record.kind is DecisionKind.PERMIT:
+            await self._committer.commit([replace(record, approval=approval)])
+        elif record.kind is DecisionKind.APPROVAL and record.approval:
+            # Asked first: a crash before the old question is overtaken asks again, and nobody is left without one.
+            question = _anew(record.approval, told.approvals, record.attempt)
+            await self._committer.commit([replace(record, approval=question)])
+            await self._approvals.answer(
+                approval.id,
+                Verb.OVERTAKE,
+                by=PIPELINE,
+                reason="the plan changed before it was carried out",
+                now=now,
+                plan_hash=record.approval.plan_hash,
+            )
+        elif record.check in TEMPORARY_CHECKS and now < approval.expires_at:
+            log.info("approval.must_wait", approval_id=approval.id, check=record.check, why=record.message)
+            return False
+        else:
+            await self._end(decision, told.record, record.check, record.message, now)
+        return True
+
+    async def _end(
+        self, decision: DecisionRecord, waiting: ExecutionRecord, check: str, why: str, now: datetime
+    ) -> None:
+        """The answer is no: the execution ends without having begun."""
+        await self._executions.abort_waiting(waiting.id, why)
+        end = replace(decision, kind=DecisionKind.REFUSAL, check=check, message=why, decided_at=now)
+        await self._committer.commit([without_inputs(replace(end, execution=None, approval=None))])
+
+
+def _anew(question: Approval, known: Sequence[Approval], attempt: int) -> Approval:
+    """The question, under an id of its own when the same one was answered before: a plan can change back."""
+    same = [old for old in known if old.plan_hash == question.plan_hash]
+    if open_ := [old for old in same if old.status is ApprovalStatus.PENDING]:
+        return open_[0]
+    if not same:
+        return question
+    return replace(question, id=approval_id(question.execution_id, question.plan_hash, attempt + len(known)))

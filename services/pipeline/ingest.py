@@ -1,0 +1,164 @@
+"""From a batch of Kafka messages to cases, and the whole decide path around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+
+from executor.ports import Clock, Hooks
+from matcher.correlate import Folded, fold
+from matcher.fingerprint import decision_id, identity
+from matcher.model import Received, SignalStatus
+from services.intake.dead_letter import dead_letter
+from services.intake.parse import Poison, parse
+from services.intake.settings import IntakeSettings
+from services.kafka.model import Inbound, Outbound
+from services.pipeline.cases import Case, answered, record_of
+from services.pipeline.commit import Committer
+from services.pipeline.decide import Decider, Written
+from services.ports import DecisionLedger
+from services.records import DecisionKind, DecisionRecord
+from services.settings import Topics
+
+RCA = "rca_result"
+"""Shape of the messages that explain another signal."""
+
+
+class Ingest:
+    """The handler of the input topics."""
+
+    def __init__(
+        self,
+        *,
+        settings: IntakeSettings,
+        decider: Decider,
+        committer: Committer,
+        ledger: DecisionLedger,
+        topics: Topics,
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
+        self._settings = settings
+        self._decider = decider
+        self._committer = committer
+        self._ledger = ledger
+        self._topics = topics
+        self._clock = clock
+        self._hooks = hooks
+
+    async def on_batch(self, batch: Sequence[Inbound]) -> None:
+        """Decide a batch. Returns when every message has its recorded decision or its dead letter."""
+        received, dead = self._parse(batch)
+        if dead:
+            await self._committer.commit((), dead)
+        for group in (group for part in segments(received) for group in rounds(fold(part))):
+            firing = [one for one in group if one.signal.status is SignalStatus.FIRING]
+            if firing:
+                await self._committer.commit(await self._decider.decide(await self._cases(firing)))
+            resolved = [one for one in group if one.signal.status is SignalStatus.RESOLVED]
+            if resolved:
+                await self._committer.commit(await self._close(resolved))
+
+    async def _cases(self, firing: Sequence[Folded]) -> list[Case]:
+        """Each alert as a case; an RCA result that a decision waits for becomes its answer."""
+        results = [one.signal for one in firing if one.signal.shape == RCA and one.causes]
+        waiting = {
+            (record.signal.tenant, record.signal.event_id): record
+            for record in await self._ledger.waiting_for([(s.tenant, s.event_id) for s in results])
+        }
+        cases = []
+        for one in firing:
+            known = waiting.get((one.signal.tenant, one.signal.event_id)) if one.signal.shape == RCA else None
+            cases.append(answered(one, known) if known else Case(one))
+        return cases
+
+    def _parse(self, batch: Sequence[Inbound]) -> tuple[list[Received], list[Outbound]]:
+        received: list[Received] = []
+        dead: list[Outbound] = []
+        for message in batch:
+            parsed = parse(
+                message.topic,
+                message.partition,
+                message.offset,
+                message.value,
+                message.headers,
+                message.produced_at,
+                self._settings,
+                message.key,
+            )
+            for part in parsed:
+                if isinstance(part, Poison):
+                    dead.append(self._dead(message, part))
+                    self._hooks.event("input.dead", error=part.error_code)
+                else:
+                    received.append(part)
+                    self._hooks.event("input.received", topic=message.topic, shape=part.signal.shape, count=1)
+        return received, dead
+
+    def _dead(self, message: Inbound, poison: Poison) -> Outbound:
+        letter = dead_letter(
+            poison,
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+            at=self._clock.now(),
+        )
+        return Outbound(self._topics.dlq, f"{message.topic}-{message.partition}-{message.offset}", letter.value())
+
+    async def _close(self, resolved: Sequence[Folded]) -> list[Written]:
+        """The end of an alert closes what it opened, and is a decision of its own.
+
+        It is no further input of what it closes: that would look like an alert that came after the fix.
+        """
+        now = self._clock.now()
+        written: list[Written] = []
+        for one in resolved:
+            closed = await self._ledger.close([one.signal.alert_key], one.last.seen_at)
+            written.append(_resolved(Case(one), closed, now))
+        return written
+
+
+def segments(received: Sequence[Received]) -> list[list[Received]]:
+    """Cut a batch where an alert changes its status, so that everything is decided in the order in which it came.
+
+    Messages stay whole. A decision counts the inputs of a partition by the highest offset, which needs this order.
+    """
+    parts: list[list[Received]] = []
+    status: dict[str, SignalStatus] = {}
+    for _, group in groupby(received, key=lambda item: item.signal.origin):
+        message = list(group)
+        if not parts or any(status.get(identity(m.signal), m.signal.status) is not m.signal.status for m in message):
+            parts.append([])
+            status = {}
+        parts[-1] += message
+        status.update((identity(m.signal), m.signal.status) for m in message)
+    return parts
+
+
+def rounds(folded: Sequence[Folded]) -> list[list[Folded]]:
+    """Deliveries in an order that keeps each alert's own: one message can say that it ended and fires again."""
+    groups: list[list[Folded]] = []
+    seen: dict[str, int] = {}
+    for one in folded:
+        number = seen.get(key := identity(one.signal), 0)
+        seen[key] = number + 1
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(one)
+    return groups
+
+
+def _resolved(case: Case, closed: Sequence[str], now: datetime) -> DecisionRecord:
+    """The decision about the end of an alert.
+
+    Read again, the message finds nothing left to close; that answer must not replace the first one, so it counts as
+    the earlier attempt.
+    """
+    basis = f"resolved\0{identity(case.signal)}"
+    number = decision_id(case.signal.tenant, basis, case.signal.seen_at)
+    message = f"resolved; closes {', '.join(closed)}" if closed else "resolved; nothing was open for it"
+    return record_of(case, DecisionKind.RESOLVED, number, now, message=message, attempt=1 if closed else 0)

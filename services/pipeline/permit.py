@@ -1,0 +1,272 @@
+"""From a match to the gate's answer: plan, measure, ask, and say it as a decision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from executor.errors import RemediationError, Temporary
+from executor.model import ExecutionRecord, Plan, Status
+from executor.planner import Planner
+from executor.ports import Clock, Hooks
+from matcher.fingerprint import execution_id
+from matcher.model import Incident, Match
+from safety import policy
+from safety.approvals import ask
+from safety.blast import BlastSources, measure
+from safety.model import Answer, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
+from safety.policy import PolicySettings
+from safety.ports import Gate
+from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
+from services.records import DecisionKind, DecisionRecord
+
+EARLY: tuple[policy.Check, ...] = (policy.protected_namespaces, policy.confidence)
+"""Checks that need no plan. The gate makes them all again; here they spare the API server a useless plan."""
+
+
+UNREACHABLE = "unreachable"
+"""What the plan had to ask did not answer: no plan for now."""
+
+BLAST_UNKNOWN = "blast_radius_unknown"
+"""One of the two sources could not count; it may know, or answer, later."""
+
+TEMPORARY_CHECKS = frozenset({"pause", "cooldown", "lock", "runbook_rate", "cluster_rate", UNREACHABLE, BLAST_UNKNOWN})
+"""Checks whose no passes with time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What the gate will be asked about.
+
+    Attributes:
+        number: id of the decision.
+        attempt: counts from 1; of the incident's executions.
+        approval: a human's yes to an earlier plan of the same execution.
+        same_as: the execution that waits for the answer; a runbook that changed meanwhile does not make it another.
+    """
+
+    located: Located
+    match: Match
+    number: str
+    attempt: int
+    approval: GrantedApproval | None = None
+    same_as: str = ""
+
+    @property
+    def execution_id(self) -> str:
+        """Derived, so that asking again meets the same reservation."""
+        return self.same_as or execution_id(self.match.incident.id, self.match.runbook.sha, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A proposal with its plan and the gate's question."""
+
+    proposal: Proposal
+    plan: Plan
+    request: GateRequest
+
+
+class Permits:
+    """Plans what was matched and asks the gate.
+
+    Args:
+        sources: gives the two counts of the blast radius for a tenant and cluster.
+        approval_timeout: longest wait for an answer; a runbook may ask for less.
+        least_cooldown: the quiet time of a target is never shorter.
+    """
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        gate: Gate,
+        sources: Callable[[str, str], BlastSources],
+        policy_settings: PolicySettings,
+        clock: Clock,
+        hooks: Hooks,
+        approval_timeout: timedelta,
+        least_cooldown: timedelta,
+        unknown_blast_asks: bool = False,
+        planning: int = 16,
+    ) -> None:
+        self._planner = planner
+        self._gate = gate
+        self._sources = sources
+        self._policy = policy_settings
+        self._clock = clock
+        self._hooks = hooks
+        self._approval_timeout = approval_timeout
+        self._least_cooldown = least_cooldown
+        self._unknown_blast_asks = unknown_blast_asks
+        self._slots = asyncio.Semaphore(planning)
+
+    async def decide(self, proposals: Sequence[Proposal], now: datetime) -> list[DecisionRecord]:
+        """The gate's answer to each proposal, as a decision."""
+        prepared = await asyncio.gather(*(self._prepare(proposal, now) for proposal in proposals))
+        planned = [one for one in prepared if isinstance(one, Planned)]
+        decided = [one for one in prepared if isinstance(one, DecisionRecord)]
+        if not planned:
+            return decided
+        began = self._clock.monotonic()
+        answers = await self._gate.ask([one.request for one in planned])
+        self._hooks.event("gate.asked", seconds=self._clock.monotonic() - began, count=len(planned))
+        return decided + [self._decision(one, answer, now) for one, answer in zip(planned, answers, strict=True)]
+
+    async def _prepare(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
+        incident = proposal.match.incident
+        request = self._request(proposal)
+        for check in EARLY:
+            if refusal := check(request, self._policy):
+                return self._refused(proposal, refusal, now)
+        try:
+            async with self._slots:
+                plan = await self._planner.plan(proposal.match, proposal.execution_id)
+                blast = await measure(plan.touched, self._sources(incident.tenant, incident.cluster))
+        except Temporary as error:
+            return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
+        except RemediationError as error:
+            return self._not_planned(proposal, "plan", str(error), now)
+        return Planned(proposal, plan, self._ask_about(request, plan, blast))
+
+    def _request(self, proposal: Proposal) -> GateRequest:
+        incident, runbook = proposal.match.incident, proposal.match.runbook.runbook
+        safety = runbook.safety
+        return GateRequest(
+            execution_id=proposal.execution_id,
+            tenant=incident.tenant,
+            cluster=incident.cluster,
+            runbook_id=runbook.id,
+            target_key=incident.target.key,
+            namespaces=(incident.target.namespace,),
+            confidence=incident.cause.confidence,
+            plan_hash="",
+            blast=BlastRadius(None, None, ()),
+            limits=Limits(
+                min_confidence=runbook.trigger.min_confidence,
+                max_executions_per_hour=safety.max_executions_per_hour,
+                blast_radius=safety.blast_radius_limit,
+                cooldown_seconds=self._cooldown(proposal.match),
+            ),
+            approval=proposal.approval,
+        )
+
+    def _ask_about(self, request: GateRequest, plan: Plan, blast: BlastRadius) -> GateRequest:
+        reasons = plan.approval_reasons
+        if blast.graph is None and self._unknown_blast_asks:
+            # The operator chose to be asked instead of refused when the graph does not know a target.
+            blast = replace(blast, graph=blast.live)
+            reasons = (*reasons, "the graph cannot count the blast radius")
+        return replace(request, namespaces=plan.namespaces, plan_hash=plan.hash, blast=blast, approval_reasons=reasons)
+
+    def _cooldown(self, match: Match) -> float:
+        return max(match.runbook.runbook.safety.cooldown, self._least_cooldown).total_seconds()
+
+    def _decision(self, planned: Planned, answer: Answer, now: datetime) -> DecisionRecord:
+        proposal = planned.proposal
+        if isinstance(answer, Refusal):
+            return self._refused(proposal, answer, now, plan=planned.plan)
+        if isinstance(answer, Permit):
+            return self._record(
+                proposal,
+                DecisionKind.PERMIT,
+                now,
+                message="every check of the gate was passed",
+                execution=self._execution(planned, Status.PERMITTED, now),
+                permit_token=answer.token,
+                permit_expires_at=answer.expires_at,
+                numbers=_blast_numbers(planned.request.blast),
+            )
+        timeout = min(self._approval_timeout, proposal.match.runbook.runbook.safety.approval_timeout)
+        approval = ask(
+            proposal.execution_id,
+            proposal.match.incident.id,
+            planned.plan.hash,
+            answer.reasons,
+            now=now,
+            timeout=timeout,
+            attempt=proposal.attempt,
+        )
+        return self._record(
+            proposal,
+            DecisionKind.APPROVAL,
+            now,
+            check="approval",
+            message="a human must say yes: " + "; ".join(answer.reasons),
+            execution=self._execution(planned, Status.WAITING_APPROVAL, now),
+            approval=approval,
+            numbers=_blast_numbers(planned.request.blast),
+        )
+
+    def _execution(self, planned: Planned, status: Status, now: datetime) -> ExecutionRecord:
+        match = planned.proposal.match
+        runbook = match.runbook.runbook
+        return ExecutionRecord(
+            id=planned.proposal.execution_id,
+            plan=planned.plan,
+            incident=flat_facts(match.incident),
+            status=status,
+            cooldown_seconds=self._cooldown(match),
+            settle_seconds=runbook.verification.settle.total_seconds(),
+            verify_timeout_seconds=runbook.verification.timeout.total_seconds(),
+            on_not_fixed=runbook.verification.on_not_fixed.value,
+            notification=runbook.notification.model_dump(mode="json", exclude_none=True),
+            requested_at=now,
+        )
+
+    def _refused(self, proposal: Proposal, refusal: Refusal, now: datetime, plan: Plan | None = None) -> DecisionRecord:
+        unknown = refusal.check == "blast_radius" and "missing" in refusal.numbers
+        return self._record(
+            proposal,
+            DecisionKind.REFUSAL,
+            now,
+            check=BLAST_UNKNOWN if unknown else refusal.check,
+            message=refusal.message,
+            numbers={**refusal.numbers, **({"plan": plan.hash} if plan else {})},
+        )
+
+    def _not_planned(self, proposal: Proposal, check: str, why: str, now: datetime) -> DecisionRecord:
+        return self._record(proposal, DecisionKind.PLAN_FAILED, now, check=check, message=why)
+
+    @staticmethod
+    def _record(proposal: Proposal, kind: DecisionKind, now: datetime, **facts: object) -> DecisionRecord:
+        return record_of(
+            proposal.located.case,
+            kind,
+            proposal.number,
+            now,
+            attempt=proposal.attempt,
+            candidates=proposal.match.candidates,
+            runbook=runbook_use(proposal.match.runbook),
+            **incident_facts(proposal.located, proposal.match.incident),
+            **facts,
+        )
+
+
+def _blast_numbers(blast: BlastRadius) -> dict[str, float | str]:
+    counts = {"blast_radius": blast.count, "blast_graph": blast.graph, "blast_live": blast.live}
+    return {name: value for name, value in counts.items() if value is not None}
+
+
+def flat_facts(incident: Incident) -> dict[str, object]:
+    """What an execution remembers of its incident: enough for messages, verification and the record."""
+    signal, cause, target = incident.signal, incident.cause, incident.target
+    return {
+        "id": incident.id,
+        "event_id": signal.event_id,
+        "tenant": incident.tenant,
+        "cluster": incident.cluster,
+        "reason": signal.reason,
+        "cause_reason": cause.reason,
+        "cause_event_id": cause.event_id,
+        "confidence": cause.confidence,
+        "subject": _named(cause.subject.kind, cause.subject.namespace, cause.subject.name, cause.subject.uid),
+        "target": _named(target.kind, target.namespace, target.name, target.uid),
+        "opened_at": incident.opened_at.isoformat(),
+    }
+
+
+def _named(kind: str, namespace: str, name: str, uid: str) -> dict[str, str]:
+    return {"kind": kind, "namespace": namespace, "name": name, "uid": uid}

@@ -1,0 +1,355 @@
+"""Every setting of the service: grouped, typed, documented field by field.
+
+One YAML file, variables that begin with ``ROOTMEND_`` (``__`` between the levels) and the command line fill these
+models; ``services.settings.load_settings`` is the only place that reads them. The models refuse what they do not
+know: a misspelt limit must stop the start, not be ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from matcher.calibration import Table
+from matcher.errors import BadTable
+from runbooks.model import Duration
+
+PREFIX = "ROOTMEND_"
+DELIMITER = "__"
+PACKAGED = "packaged"
+"""Stands for the catalog that comes with the product, in ``runbooks.paths``."""
+
+
+def _listed(value: object) -> object:
+    """A variable holds a list as JSON or with commas; one value alone is a list of one."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("["):
+        return orjson.loads(text)
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""A list of texts; in a variable: JSON, or separated by commas."""
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
+
+
+def _expand(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+FilePath = Annotated[Path, BeforeValidator(_expand)]
+"""A path; in the settings file it is relative to that file."""
+
+
+class Group(BaseModel):
+    """Base of all groups: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Topics(Group):
+    """Names of the Kafka topics."""
+
+    alerts: str = Field("alerts", min_length=1, description="Alertmanager webhook bodies and raw alerts, read")
+    events: str = Field("events.normalized", min_length=1, description="KGroot's events, read")
+    enriched: str = Field("alerts.enriched", min_length=1, description="KGroot's enriched alerts, read")
+    rca: str = Field("rca.results", min_length=1, description="Results of root cause analysis, read")
+    decisions: str = Field("remediation.decisions", min_length=1, description="One for every incident, written")
+    requests: str = Field("remediation.requests", min_length=1, description="Permitted plans, internal")
+    executions: str = Field("remediation.executions", min_length=1, description="Life of each execution, written")
+    approvals: str = Field("remediation.approvals", min_length=1, description="Requests and answers, written and read")
+    dlq: str = Field("remediation.dlq", min_length=1, description="What could not be read, with the error, written")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The topics that ``decide`` reads, each once."""
+        return tuple(dict.fromkeys((self.alerts, self.events, self.enriched, self.rca)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All topics, each once."""
+        own = (self.decisions, self.requests, self.executions, self.approvals, self.dlq)
+        return tuple(dict.fromkeys((*self.inputs, *own)))
+
+    @model_validator(mode="after")
+    def _outputs_are_not_inputs(self) -> Self:
+        own = (self.decisions, self.requests, self.executions, self.approvals, self.dlq)
+        both = sorted((set(self.inputs) & set(own)) | {name for name in own if own.count(name) > 1})
+        if both:
+            raise ValueError(f"a topic has two meanings: {', '.join(both)}")
+        return self
+
+
+class Kafka(Group):
+    """Transport of signals, decisions and requests."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", min_length=1, description="Brokers as host:port, with commas")
+    client: dict[str, Any] = Field(
+        {}, description="librdkafka settings for TLS and SASL, such as security.protocol, passed on as they are"
+    )
+    group_id: str = Field("rootmend", min_length=1, description="Prefix of the consumer groups")
+    topics: Topics = Field(Topics(), description="Names of the topics")
+    create_topics: bool = Field(True, description="Create topics that are missing; off where others own them")
+    partitions: int = Field(6, ge=1, description="Partitions of a topic that is created")
+    batch_max_records: int = Field(500, ge=1, le=10_000, description="Most messages of one batch")
+    batch_wait_ms: int = Field(10, ge=1, le=5_000, description="How long a batch is collected, milliseconds")
+    max_message_bytes: int = Field(1_000_000, ge=1_000, description="A larger message goes to the DLQ, bytes")
+    offset_reset: Literal["earliest", "latest"] = Field("earliest", description="Where a new consumer group begins")
+
+
+class Neo4j(Group):
+    """The causal graph, and the durable truth."""
+
+    uri: str = Field(
+        "bolt://127.0.0.1:7687",
+        pattern=r"^(bolt|neo4j)(\+s|\+ssc)?://.+",
+        description="bolt://, neo4j:// (routing), with +s or +ssc for TLS",
+    )
+    user: str = Field("neo4j", description="Empty when the server asks for none")
+    password: SecretStr = Field(SecretStr(""), description="Better set by variable than in the file")
+    database: str = Field("neo4j", min_length=1, description="Name of the database")
+    ca_file: FilePath | None = Field(None, description="Own CAs: encrypts a plain bolt:// or neo4j:// with them")
+    browser_url: str = Field("", description="Address of Neo4j Browser, for links in messages")
+
+
+class Redis(Group):
+    """Coordination: rates, locks, cooldowns, pause switch."""
+
+    url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="redis://, rediss:// (TLS) or unix://; may hold a password"
+    )
+    prefix: str = Field("rootmend:", min_length=1, description="Begins every key")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+
+class Kubernetes(Group):
+    """The cluster that runbooks act on."""
+
+    kubeconfig: FilePath | None = Field(None, description="Empty: KUBECONFIG, then ~/.kube/config, then in-cluster")
+    context: str = Field("", description="Context to act on; needed unless the cluster is the practice cluster")
+    practice_id: str = Field("", description="Identity of the local practice cluster, written by rb up")
+    cluster_name: str = Field("default", min_length=1, description="Name of this cluster in signals and records")
+    request_timeout_seconds: float = Field(10, gt=0, le=300, description="Longest wait for one answer")
+
+
+class Runbooks(Group):
+    """Where runbooks come from."""
+
+    paths: Texts = Field(
+        (PACKAGED,), min_length=1, description=f"Files and folders; '{PACKAGED}' is the catalog of the product"
+    )
+    watch: bool = Field(True, description="Take changed files into force while running")
+    parameters: dict[str, dict[str, Any]] = Field({}, description="Values of parameters, by runbook id")
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The paths, with the packaged catalog in the place of its name."""
+        catalog = Path(__file__).parents[1] / "runbooks" / "catalog"
+        return tuple(catalog if path == PACKAGED else Path(path).expanduser() for path in self.paths)
+
+
+class Bridge(Group):
+    """Waiting for causes that reach the graph after the alert."""
+
+    first_delay: Duration = Field(timedelta(seconds=1), description="Pause before the second look")
+    factor: float = Field(2, ge=1, le=10, description="Each pause is longer by it")
+    max_delay: Duration = Field(timedelta(seconds=30), description="Longest pause")
+    deadline: Duration = Field(timedelta(minutes=2), description="After it, 'no cause found' is recorded")
+
+    _longer_than_zero = field_validator("first_delay", "max_delay")(_positive)
+
+
+Knots = tuple[tuple[float, float], ...]
+
+
+class Matching(Group):
+    """From signal to runbook."""
+
+    default_tenant: str = Field("default", min_length=1, description="Tenant of signals that name none")
+    default_cluster: str = Field("", description="Cluster of signals that name none; empty: kubernetes.cluster_name")
+    window: Duration = Field(timedelta(minutes=10), description="A longer silence opens a new incident")
+    max_age: Duration = Field(timedelta(hours=6), description="An older incident takes no further signals")
+    max_signal_age: Duration = Field(
+        timedelta(minutes=15), description="An older message is history, not a reason to act"
+    )
+    retry_refused: Duration = Field(
+        timedelta(minutes=1), description="After it, a repeat of a refused incident is decided again"
+    )
+    lookups: int = Field(32, ge=1, le=1_000, description="Most signals that are looked up at a time")
+    calibration: dict[str, Knots] = Field(
+        {}, description="By writer: pairs of raw score and confidence, from 0 to 1; replaces the built-in table"
+    )
+    self_evident_reasons: Texts = Field((), description="Reasons that are their own cause when nothing else is known")
+    bridge: Bridge = Field(Bridge(), description="Waiting for late causes")
+
+    _longer_than_zero = field_validator("window", "max_age", "max_signal_age")(_positive)
+
+    @field_validator("calibration")
+    @classmethod
+    def _usable_tables(cls, value: dict[str, Knots]) -> dict[str, Knots]:
+        for writer, knots in value.items():
+            try:
+                Table(knots, source="settings")
+            except BadTable as error:
+                raise ValueError(f"{writer}: {error}") from error
+        return value
+
+
+class Gate(Group):
+    """Limits on top of those of each runbook; the stricter counts."""
+
+    protected_namespaces: Texts = Field(
+        ("kube-system", "kube-public", "kube-node-lease", "rootmend-system"), description="Never written to; globs"
+    )
+    max_blast_radius: int = Field(50, ge=0, description="Most resources that one execution may affect")
+    max_executions_per_hour: int = Field(60, ge=0, description="Of all runbooks, per tenant and cluster")
+    min_confidence_floor: float = Field(0.5, ge=0, le=1, description="No runbook runs below it, whatever it asks")
+    cooldown: Duration = Field(timedelta(0), description="Least quiet time of a target after an execution")
+    unknown_target: Literal["refuse", "approval"] = Field(
+        "refuse", description="When the blast radius cannot be counted because the graph does not know the target"
+    )
+    permit_ttl: Duration = Field(timedelta(minutes=2), description="How long a permit may wait to be redeemed")
+    provisional_ttl: Duration = Field(timedelta(minutes=1), description="After it an unconfirmed reservation lapses")
+    lock_lease: Duration = Field(
+        timedelta(minutes=5),
+        description="How long a target stays locked without renewal; above execution.lease_seconds",
+    )
+    call_timeout_seconds: float = Field(0.5, gt=0, le=10, description="A slower Redis counts as away: approval only")
+
+    _longer_than_zero = field_validator("permit_ttl", "provisional_ttl", "lock_lease")(_positive)
+
+    @model_validator(mode="after")
+    def _reservations_end_first(self) -> Self:
+        if self.provisional_ttl > self.permit_ttl:
+            raise ValueError("provisional_ttl must not be longer than permit_ttl")
+        return self
+
+
+class Execution(Group):
+    """Running plans."""
+
+    max_concurrent: int = Field(500, ge=1, le=100_000, description="Most executions of this process at a time")
+    lease_seconds: float = Field(15, ge=1, description="Without a heartbeat for so long, another process takes over")
+    heartbeat_seconds: float = Field(4, gt=0, description="Pause between heartbeats; at most a third of the lease")
+    sweep_seconds: float = Field(2, gt=0, description="Pause between looks for what is due or orphaned")
+
+    @model_validator(mode="after")
+    def _heartbeats_fit(self) -> Self:
+        if self.heartbeat_seconds * 3 > self.lease_seconds:
+            raise ValueError("heartbeat_seconds must be at most a third of lease_seconds: two may get lost")
+        return self
+
+
+class Approvals(Group):
+    """Asking people."""
+
+    timeout: Duration = Field(timedelta(minutes=30), description="Longest wait for an answer; a runbook may ask less")
+
+    _longer_than_zero = field_validator("timeout")(_positive)
+
+
+class Slack(Group):
+    """Messages to people."""
+
+    token: SecretStr | None = Field(None, description="Bot token; without one nothing is posted")
+    base_url: str = Field("https://slack.com/api/", pattern=r"^https?://.+", description="API that speaks Slack's")
+    channel: str = Field("", description="Channel of messages whose runbook names none")
+
+
+class Api(Group):
+    """The HTTP side: health, metrics, Alertmanager receiver."""
+
+    enabled: bool = Field(True, description="Listen at all")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all")
+    port: int = Field(8088, ge=0, le=65535, description="0 takes a free one")
+    receiver_token: SecretStr | None = Field(
+        None, description="Bearer token of Alertmanager; without one the receiver is off"
+    )
+    max_body_bytes: int = Field(900_000, ge=1_000, description="A larger webhook body is refused; below Kafka's limit")
+    produce_timeout_seconds: float = Field(8, gt=0, le=120, description="Longest wait for Kafka before answering 503")
+
+    @field_validator("receiver_token")
+    @classmethod
+    def _no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value():
+            raise ValueError("an empty token would let everybody in: leave it out to switch the receiver off")
+        return value
+
+
+class Logging(Group):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity")
+    format: Literal["auto", "json", "human"] = Field("auto", description="auto: human on a terminal, else JSON")
+
+
+class SecretSources(Group):
+    """Where ``{{ secrets.NAME }}`` comes from, at the moment of use."""
+
+    env_prefix: str = Field("ROOTMEND_SECRET_", min_length=1, description="Variables that hold secrets begin so")
+    folder: FilePath | None = Field(None, description="Folder with one file for each secret, as Kubernetes mounts them")
+
+
+class Settings(BaseSettings):
+    """All settings. Built from the arguments alone; ``load_settings`` gathers them from their sources."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter=DELIMITER, allow_inf_nan=False
+    )
+
+    kafka: Kafka = Field(Kafka(), description="Transport of signals, decisions and requests")
+    neo4j: Neo4j = Field(Neo4j(), description="The causal graph, and the durable truth")
+    redis: Redis = Field(Redis(), description="Coordination: rates, locks, cooldowns, pause switch")
+    kubernetes: Kubernetes = Field(Kubernetes(), description="The cluster that runbooks act on")
+    runbooks: Runbooks = Field(Runbooks(), description="Where runbooks come from")
+    matching: Matching = Field(Matching(), description="From signal to runbook")
+    gate: Gate = Field(Gate(), description="Limits on top of those of each runbook; the stricter counts")
+    execution: Execution = Field(Execution(), description="Running plans")
+    approvals: Approvals = Field(Approvals(), description="Asking people")
+    slack: Slack = Field(Slack(), description="Messages to people")
+    api: Api = Field(Api(), description="The HTTP side: health, metrics, Alertmanager receiver")
+    logging: Logging = Field(Logging(), description="What is logged, and how")
+    secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")
+
+    @property
+    def default_cluster(self) -> str:
+        """The cluster of signals that name none."""
+        return self.matching.default_cluster or self.kubernetes.cluster_name
+
+    @model_validator(mode="after")
+    def _limits_fit_each_other(self) -> Self:
+        if self.api.max_body_bytes > self.kafka.max_message_bytes:
+            raise ValueError("api.max_body_bytes must not exceed kafka.max_message_bytes")
+        if self.gate.lock_lease.total_seconds() <= self.execution.lease_seconds:
+            raise ValueError("gate.lock_lease must be longer than execution.lease_seconds")
+        return self
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic-settings describes it
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Constructing settings must mean the same everywhere; the sources are read once, by load_settings.
+        return (init_settings,)

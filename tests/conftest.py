@@ -1,0 +1,65 @@
+"""Fixtures that every suite shares: the real servers, started once or taken as they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Addresses of the real servers that the tests use."""
+
+    kafka_bootstrap: str
+    neo4j_uri: str
+    neo4j_user: str
+    neo4j_password: str
+    redis_url: str
+    kubeconfig: str
+    context: str
+    admin_kubeconfig: str
+    settings_file: Path
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Servers]:
+    """The real stack of this checkout. One that runs already is taken and left; one that is started here is stopped.
+
+    Docker containers where an engine answers, plain processes elsewhere: the same fixtures, the same tests.
+    """
+    from compose import stack as local  # noqa: PLC0415 - unit tests must not pay for it
+
+    ran = all(server.state == "up" for server in local.status())
+    found = local.up()
+    if not (found.kafka and found.neo4j and found.redis and found.kubernetes):
+        raise RuntimeError("the stack came up without all of its servers: rb doctor")
+    yield Servers(
+        kafka_bootstrap=found.kafka.bootstrap_servers,
+        neo4j_uri=found.neo4j.uri,
+        neo4j_user=found.neo4j.user,
+        neo4j_password=found.neo4j.password,
+        redis_url=found.redis.url,
+        kubeconfig=str(found.kubernetes.kubeconfig),
+        context=found.kubernetes.context,
+        admin_kubeconfig=str(found.admin_kubeconfig),
+        settings_file=found.settings_file,
+    )
+    if not ran:
+        local.down()
+
+
+@pytest.fixture(scope="session")
+def redis_container() -> Iterator[str]:
+    """Address of a Redis of the test run's own, as a container: the image that docker-compose.yml pins."""
+    import yaml  # noqa: PLC0415 - only where Docker answers
+    from testcontainers.community.redis import RedisContainer  # noqa: PLC0415 - as above
+
+    pinned = yaml.safe_load((Path(__file__).parents[1] / "compose" / "docker-compose.yml").read_text())
+    with RedisContainer(pinned["services"]["redis"]["image"]) as server:
+        yield f"redis://{server.get_container_host_ip()}:{server.get_exposed_port(6379)}/0"

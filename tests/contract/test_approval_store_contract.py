@@ -1,0 +1,148 @@
+"""What every approval store does; the same suite runs on the one in memory and on Neo4j."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from fakes.memory_approvals import MemoryApprovalStore
+
+from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb, ask
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TIMEOUT = timedelta(minutes=30)
+
+
+@pytest.fixture
+async def memory():
+    return MemoryApprovalStore()
+
+
+@pytest.fixture
+async def neo4j(stack):
+    """The store in Neo4j; other approvals may be in the same database."""
+    from services.graph.approvals import Neo4jApprovalStore  # noqa: PLC0415 - only where the server is wanted
+    from services.graph.connect import GraphSettings, connect  # noqa: PLC0415 - as above
+    from services.graph.migrate import migrate  # noqa: PLC0415 - as above
+
+    graph = connect(GraphSettings(stack.neo4j_uri, stack.neo4j_user, stack.neo4j_password))
+    await migrate(graph)
+    yield Neo4jApprovalStore(graph)
+    await graph.driver.execute_query("MATCH (a:Approval) WHERE a.incident_id STARTS WITH 'contract-' DETACH DELETE a")
+    await graph.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("neo4j", marks=pytest.mark.stack)])
+def store(request):
+    return request.getfixturevalue(request.param)
+
+
+def question(now: datetime = NOW, plan_hash: str = "hash-1") -> Approval:
+    identity = uuid4()
+    return ask(
+        f"e-{identity}", f"contract-{identity}", plan_hash, ("careful", "irreversible"), now=now, timeout=TIMEOUT
+    )
+
+
+async def say(store, approval, verb=Verb.APPROVE, *, by="ada", now=NOW, plan_hash="hash-1"):
+    return await store.answer(approval.id, verb, by=by, reason="because", now=now, plan_hash=plan_hash)
+
+
+async def test_a_question_is_kept_as_it_was_asked(store):
+    """What is stored is what was asked, to the microsecond."""
+    asked = question(NOW + timedelta(microseconds=123456))
+    assert await store.request(asked) == asked
+    assert await store.get(asked.id) == asked
+    assert await store.get(str(uuid4())) is None
+
+
+async def test_asking_again_meets_the_same_question(store):
+    """A question that is asked again neither starts anew nor loses its answer."""
+    asked = question()
+    await store.request(asked)
+    answered = await say(store, asked)
+    assert await store.request(asked) == answered
+
+
+async def test_a_yes_is_kept(store):
+    """The answer is returned and stored alike."""
+    asked = await store.request(question())
+    answered = await say(store, asked)
+    assert isinstance(answered, Approval)
+    assert (answered.status, answered.answered_by, answered.answered_at) == (ApprovalStatus.APPROVED, "ada", NOW)
+    assert await store.get(asked.id) == answered
+
+
+async def test_invariant_1_of_many_answers_at_once_one_counts(store):
+    """Ten people answer in the same moment: one answer counts, the others learn who was first."""
+    asked = await store.request(question())
+    verbs = [Verb.APPROVE, Verb.DENY] * 5
+    answers = await asyncio.gather(*(say(store, asked, verb, by=f"p{i}") for i, verb in enumerate(verbs)))
+    counted = [answer for answer in answers if isinstance(answer, Approval)]
+    assert len(counted) == 1
+    assert await store.get(asked.id) == counted[0]
+    losers = {answer.problem for answer in answers if isinstance(answer, ApprovalError)}
+    assert losers == {ApprovalProblem.NOT_POSSIBLE}
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes", "problem"),
+    [
+        (Verb.APPROVE, {"now": NOW + TIMEOUT}, ApprovalProblem.EXPIRED),
+        (Verb.APPROVE, {"plan_hash": "hash-2"}, ApprovalProblem.PLAN_CHANGED),
+        (Verb.APPROVE, {"by": " "}, ApprovalProblem.NO_NAME),
+        (Verb.EXPIRE, {}, ApprovalProblem.NOT_EXPIRED),
+    ],
+)
+async def test_an_answer_that_does_not_count_changes_nothing(store, verb, changes, problem):
+    """Too late, too early, to another plan, or without a name: an error as a value, and the question stands."""
+    asked = await store.request(question())
+    refused = await say(store, asked, verb, **changes)
+    assert isinstance(refused, ApprovalError)
+    assert refused.problem == problem
+    assert await store.get(asked.id) == asked
+
+
+async def test_an_unknown_question_cannot_be_answered(store):
+    """There is nothing to answer."""
+    refused = await say(store, question())
+    assert isinstance(refused, ApprovalError)
+    assert refused.problem == ApprovalProblem.UNKNOWN
+
+
+async def test_an_approved_question_can_be_overtaken(store):
+    """The plan changed after the yes: the approval is worth nothing any more."""
+    asked = await store.request(question())
+    await say(store, asked)
+    overtaken = await say(store, asked, Verb.OVERTAKE, by="pipeline", plan_hash="hash-2")
+    assert isinstance(overtaken, Approval)
+    assert (await store.get(asked.id)).status is ApprovalStatus.OVERTAKEN
+
+
+async def test_questions_are_listed_by_status_oldest_first(store):
+    """Each status has its list, and all together are in the order of asking."""
+    asked = [await store.request(question(NOW + timedelta(minutes=i))) for i in (2, 0, 1)]
+    await say(store, asked[0], now=NOW + timedelta(minutes=3))
+    mine = {each.id for each in asked}
+
+    async def listed(status=None):
+        return [each.id for each in await store.list(status) if each.id in mine]
+
+    assert await listed() == [asked[1].id, asked[2].id, asked[0].id]
+    assert await listed(ApprovalStatus.PENDING) == [asked[1].id, asked[2].id]
+    assert await listed(ApprovalStatus.APPROVED) == [asked[0].id]
+
+
+async def test_what_is_due_is_found_and_expires(store):
+    """Pending questions whose time is over are found until somebody expires them; answered ones are not."""
+    over, answered, open_ = [await store.request(question(NOW + timedelta(minutes=i))) for i in (0, 0, 1)]
+    await say(store, answered)
+    moment = NOW + TIMEOUT
+    mine = {over.id, answered.id, open_.id}
+    assert [each.id for each in await store.due(moment) if each.id in mine] == [over.id]
+    expired = await say(store, over, Verb.EXPIRE, by="pipeline", now=moment)
+    assert isinstance(expired, Approval)
+    assert expired.status is ApprovalStatus.EXPIRED
+    assert [each.id for each in await store.due(moment) if each.id in mine] == []

@@ -1,0 +1,62 @@
+"""The six incidents of the demo, side by side, on the real stack."""
+
+import json
+
+import pytest
+
+from compose import stack as local
+from compose.demo.board import Board
+from compose.demo.leaks import places_of
+from compose.demo.scenarios import ALL, play_all
+from compose.demo.theatre import staged
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+async def played(stack):
+    """All scenarios, played once; the scene stays for a look around."""
+    scenarios = [scenario() for scenario in ALL]
+    board = Board({scenario.key: scenario.title for scenario in scenarios})
+    async with staged(local.addresses(), board) as scene:
+        results = await play_all(scenarios, scene)
+        yield scene, {result.key: result for result in results}
+
+
+@pytest.mark.parametrize("key", [scenario.key for scenario in ALL])
+async def test_each_incident_comes_out_as_told(played, key):
+    """Decision, steps, verdict, cluster, Kafka and `rb explain` all say what the scenario tells."""
+    _, results = played
+    result = results[key]
+    assert result.problem == "", "\n".join((result.problem, *result.log))
+
+
+async def test_what_acts_by_itself_begins_soon_after_the_cause_is_known(played):
+    """The first step follows the root cause within seconds, also on a busy machine."""
+    _, results = played
+    waits = {key: results[key].rca_to_first_step for key in ("oom", "not-fixed", "storm")}
+    assert all(seconds is not None and 0 < seconds < 15 for seconds in waits.values()), waits
+
+
+async def test_nothing_unreadable_came_in(played):
+    """Every shape of message that the demo sends is understood: the dead letter queue is empty."""
+    scene, _ = played
+    assert scene.wire.seen("dlq") == []
+
+
+async def test_the_search_for_leaked_secrets_finds_what_is_there(played):
+    """An execution's id stands in all four places; a search that misses it would be worthless."""
+    scene, results = played
+    known = next(one for one in scene.recorder.known() if one.incident_id == results["oom"].incident_id)
+    places = await places_of(json.dumps({"id": known.executions[0].id}), scene)
+    for expected in ("graph node", "topic", "redis key", "the log of rb serve"):
+        assert any(place.startswith(expected) for place in places), (expected, places)
+
+
+async def test_the_metrics_page_tells_what_was_done(played):
+    """Five executions, one of them rolled back."""
+    scene, _ = played
+    lines = (await scene.pipeline.metrics()).splitlines()
+    counts = [line.split() for line in lines if line.startswith("runbook_executions_total{")]
+    assert sum(float(value) for name, value in counts if 'outcome="success"' in name) == 4
+    assert sum(float(value) for name, value in counts if 'outcome="rollback"' in name) == 1

@@ -1,0 +1,150 @@
+"""A gate with everything around it that a test needs: hand-moved time, a look at the store, other processes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import uuid4
+
+from fakes.memory_gate import HandClock, MemoryGate
+from redis.asyncio import Redis
+
+from safety import scripts
+from safety.model import BlastRadius, GateRequest, GrantedApproval, Limits
+from safety.policy import PolicySettings
+from safety.ports import Gate
+from safety.redis_gate import RedisGate
+from safety.scripts import Script, Scripts
+
+SETTINGS = PolicySettings(
+    max_executions_per_hour_total=6, provisional_ttl_seconds=60, permit_ttl_seconds=120, lock_lease_seconds=300
+)
+LIMITS = Limits(min_confidence=0.8, max_executions_per_hour=3, blast_radius=10, cooldown_seconds=600)
+
+
+def request(execution_id: str = "e1", target: str = "prod/shop/Deployment/cart", **changes: Any) -> GateRequest:
+    """A request that nothing speaks against."""
+    plain = GateRequest(
+        execution_id=execution_id,
+        tenant="acme",
+        cluster=target.partition("/")[0],
+        runbook_id="oom",
+        target_key=target,
+        namespaces=("shop",),
+        confidence=0.93,
+        plan_hash="hash-1",
+        blast=BlastRadius(graph=2, live=3, resources=(target,)),
+        limits=LIMITS,
+    )
+    return replace(plain, **changes)
+
+
+def approval(plan_hash: str = "hash-1") -> GrantedApproval:
+    """A human's yes."""
+    return GrantedApproval("approval-1", plan_hash, "ada")
+
+
+class Rig(Protocol):
+    """What a test does with a gate beside asking it."""
+
+    gate: Gate
+    clock: HandClock
+
+    async def advance(self, seconds: float) -> None: ...
+
+    async def dump(self) -> Any:
+        """Everything that the store holds, to be compared."""
+        ...
+
+    async def empty(self) -> None:
+        """The store forgets all."""
+        ...
+
+    def another(self) -> Gate:
+        """The gate of another process on the same store."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class MemoryRig:
+    def __init__(self, settings: PolicySettings = SETTINGS) -> None:
+        self.clock = HandClock()
+        self.settings = settings
+        self.gate = MemoryGate(settings, self.clock)
+
+    async def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    async def dump(self) -> Any:
+        return copy.deepcopy(self.gate.state)
+
+    async def empty(self) -> None:
+        self.gate.empty()
+
+    def another(self) -> MemoryGate:
+        return MemoryGate(self.settings, self.clock, self.gate.state)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def hand_timed(key: str) -> Scripts:
+    """The gate's own scripts, but with the time of a key instead of the server's."""
+    loaded = scripts.load()
+    timed = {}
+    for each in fields(loaded):
+        text = getattr(loaded, each.name).text
+        asks = "redis.call('TIME')"
+        assert asks in text or each.name == "cancel"
+        timed[each.name] = Script.of(text.replace(asks, f"redis.call('HMGET', '{key}', 's', 'us')"))
+    return Scripts(**timed)
+
+
+class RedisRig:
+    def __init__(self, url: str, settings: PolicySettings = SETTINGS) -> None:
+        self.redis = Redis.from_url(url)
+        self.prefix = f"test:{uuid4().hex}:"
+        # Not earlier than the server's own time: else what is kept for hours would be dropped at once.
+        self.clock = HandClock(datetime.now(UTC).replace(microsecond=0))
+        self.settings = settings
+        self._time_key = f"time-of-{self.prefix}"
+        self.gate = self.another()
+
+    async def start(self) -> RedisRig:
+        await self.advance(0)
+        await self.gate.restore([])
+        return self
+
+    async def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        moment = self.clock.now()
+        await self.redis.execute_command(
+            "HSET", self._time_key, "s", int(moment.timestamp()), "us", moment.microsecond, "x", 0
+        )
+        await self.redis.expire(self._time_key, 3600)
+
+    async def _keys(self) -> list[bytes]:
+        return sorted([key async for key in self.redis.scan_iter(f"{self.prefix}*", count=1000)])
+
+    async def dump(self) -> Mapping[bytes, Any]:
+        """Serialised value and time of expiry of every key."""
+        keys = await self._keys()
+        return {key: (await self.redis.dump(key), await self.redis.pexpiretime(key)) for key in keys}
+
+    async def empty(self) -> None:
+        if keys := await self._keys():
+            await self.redis.delete(*keys)
+
+    def another(self) -> RedisGate:
+        return RedisGate(
+            self.redis, self.settings, self.clock, prefix=self.prefix, timeout_seconds=5, lua=hand_timed(self._time_key)
+        )
+
+    async def close(self) -> None:
+        await self.empty()
+        await self.redis.delete(self._time_key)
+        await self.redis.aclose()

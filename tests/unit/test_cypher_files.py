@@ -1,0 +1,60 @@
+"""Every Cypher file says what it does, and the loader finds it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cypher import loader
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("queries", name) for name in loader.query_names()]
+    + [("audit", query.name) for query in loader.audit_queries()]
+    + [("migrations", f"{step.version:04}_{step.name}") for step in loader.migrations()],
+)
+def test_a_file_opens_with_what_it_does_its_parameters_and_its_result(folder, name):
+    """Nobody should have to read the query to know what it is for."""
+    opening = loader.header(folder, name)
+    assert opening.splitlines()[0].endswith((".", ":", ",")) or len(opening.splitlines()) > 1
+    assert "Parameters:" in opening
+    assert "Returns:" in opening
+
+
+@pytest.mark.parametrize("name", loader.query_names())
+def test_a_header_names_every_parameter(name):
+    """The header is the contract of the query."""
+    opening = loader.header("queries", name)
+    used = set(re.findall(r"\$(\w+)", loader.query(name)))
+    assert all(f"${parameter}" in opening for parameter in used)
+
+
+def test_a_query_is_given_without_its_comments():
+    """The server need not read our prose, and the text is the same each time."""
+    assert loader.query("schema_versions").startswith("MATCH (m:SchemaMigration)")
+    assert loader.query("schema_versions") is loader.query("schema_versions")
+
+
+def test_an_unknown_query_is_a_mistake():
+    """A misspelt name fails at once."""
+    with pytest.raises(KeyError):
+        loader.query("no_such_query")
+
+
+def test_migrations_are_numbered_without_gaps_and_touch_only_our_own_labels():
+    """KGroot's constraints are KGroot's."""
+    steps = loader.migrations()
+    assert [step.version for step in steps] == list(range(1, len(steps) + 1))
+    statements = [statement for step in steps for statement in step.statements]
+    assert len(statements) > 10
+    assert all("IF NOT EXISTS" in statement and ";" not in statement for statement in statements)
+    assert not any(re.search(r":(Resource|Episodic|Incident)\b", statement) for statement in statements)
+
+
+def test_people_find_at_least_ten_audit_queries_with_titles():
+    """Each pastes into Neo4j Browser as it is: no parameters to set."""
+    queries = loader.audit_queries()
+    assert len(queries) >= 10
+    assert all(query.title and "$" not in query.text for query in queries)
