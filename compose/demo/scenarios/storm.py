@@ -60,7 +60,8 @@ class Storm(OutOfMemory):
 
         await scene.until("every delivery to be on record", look, seconds=20)
         kept = [one for one in scene.recorder.known() if self._is_mine(scene, one)]
-        hold(len(kept) == 1, f"{len(kept)} decisions about one problem")
+        told = "; ".join(f"{one.kind} {one.check} ({one.inputs} inputs): {one.message}" for one in kept)
+        hold(len(kept) == 1, f"{len(kept)} decisions about one problem: {told}")
 
 
 def _again(event: Event) -> Event:
