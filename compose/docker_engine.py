@@ -170,8 +170,11 @@ def _write_conf(site: Site) -> None:
     write_private(site.conf("tokens.csv"), keys.token_file(site.secrets))
     keys.ensure_signing_key(site.conf("service-account.key"))
     write_private(site.conf("pod.log"), stages.POD_LOG)
-    # The path is the one inside the container.
-    write_private(site.conf("kwok-stages.yaml"), stages.text(log=Path("/conf/pod.log")))
+    write_private(site.conf("pod-last.log"), stages.LAST_LOG)
+    # The paths are those inside the container.
+    inside = Path("/conf")
+    text = stages.text(log=inside / "pod.log", last_log=inside / "pod-last.log", exec_folder=Path("/tmp"))  # noqa: S108
+    write_private(site.conf("kwok-stages.yaml"), text)
     site.conf("pki").mkdir(exist_ok=True)
 
 

@@ -20,6 +20,13 @@ POD_LOG = (
     "This is the practice cluster: KWOK plays the kubelet, and no container runs or writes a log.\n"
 )
 """What every pod of the practice cluster logs."""
+LAST_LOG = (
+    "2025-12-31T23:59:59.000000000Z stderr F "
+    "This is the run before: on the practice cluster it looks the same for every container.\n"
+)
+"""What the run of a container before the present one logged."""
+EXEC_NAMESPACE = "practice-exec"
+"""Commands can be run in pods of this namespace only. They run on this machine, in an empty folder: no container does."""
 
 
 class _Strict(BaseModel):
@@ -150,17 +157,25 @@ def _resolve(node: Any, known: dict[str, str]) -> Any:
     return known[node[1:]] if isinstance(node, str) and node.startswith("@") else node
 
 
-def text(*, log: Path) -> str:
-    """All stages as the one file that KWOK is given, and the log that every pod shows."""
+def text(*, log: Path, last_log: Path, exec_folder: Path) -> str:
+    """All stages as the one file that KWOK is given, with the logs that pods show and where their commands run.
+
+    Args:
+        log: what every pod shows.
+        last_log: what it shows of the run before.
+        exec_folder: where the commands of ``EXEC_NAMESPACE`` run.
+    """
     documents: list[dict[str, Any]] = [
         stage.model_dump(exclude_none=True, exclude_unset=True, mode="json") for stage in load()
     ]
     documents.append(
-        {
-            "apiVersion": "kwok.x-k8s.io/v1alpha1",
-            "kind": "ClusterLogs",
-            "metadata": {"name": "every-pod"},
-            "spec": {"logs": [{"logsFile": str(log)}]},
-        }
+        _about("ClusterLogs", "every-pod", {"logs": [{"logsFile": str(log), "previousLogsFile": str(last_log)}]})
     )
+    runs = {"local": {"workDir": str(exec_folder)}}
+    chosen = {"matchNamespaces": [EXEC_NAMESPACE]}
+    documents.append(_about("ClusterExec", EXEC_NAMESPACE, {"selector": chosen, "execs": [runs]}))
     return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def _about(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}

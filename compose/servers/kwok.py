@@ -1,7 +1,6 @@
 """KWOK: plays the kubelets of the practice cluster by the stages in `practice/stages/`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 from compose import binaries
@@ -13,10 +12,11 @@ from compose.state import write_private
 from compose.versions import KWOK
 
 
-def _pod_log(site: Site) -> Path:
-    path = site.conf("pod.log")
-    write_private(path, stages.POD_LOG)
-    return path
+def _stages(site: Site) -> str:
+    log, last_log, folder = site.conf("pod.log"), site.conf("pod-last.log"), site.data("exec")
+    write_private(log, stages.POD_LOG)
+    write_private(last_log, stages.LAST_LOG)
+    return stages.text(log=log, last_log=last_log, exec_folder=folder)
 
 
 class Kwok:
@@ -35,7 +35,7 @@ class Kwok:
     def launch(self, site: Site) -> Launch:
         """It manages the nodes with the kubelet label only, so that taking the label away is a kubelet's death."""
         config, access = site.conf("kwok-stages.yaml"), site.conf("kwok.kubeconfig")
-        write_private(config, stages.text(log=_pod_log(site)))
+        write_private(config, _stages(site))
         kubeconfig.write(
             access, server=server_url(site), authority=authority(site), token=site.secrets.kwok_token, context=self.name
         )

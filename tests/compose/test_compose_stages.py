@@ -168,8 +168,16 @@ def test_an_unknown_predicate_is_refused():
 
 def test_the_file_for_kwok_holds_every_stage():
     """What KWOK is given is valid YAML with all stages and without references."""
-    text = stages.text(log=Path("/pod.log"))
+    text = stages.text(log=Path("/pod.log"), last_log=Path("/last.log"), exec_folder=Path("/nowhere"))
     documents = list(yaml.safe_load_all(text))
     names = [each["metadata"]["name"] for each in documents if each["kind"] == "Stage"]
     assert names == [stage.metadata.name for stage in stages.load()]
     assert not re.search(r"key: ['\"]?@", text)
+
+
+def test_commands_run_in_the_pods_of_one_namespace_only():
+    """They run on the machine itself, so a runbook that is practised with must not get there by accident."""
+    text = stages.text(log=Path("/pod.log"), last_log=Path("/last.log"), exec_folder=Path("/nowhere"))
+    runs = [each for each in yaml.safe_load_all(text) if each["kind"] == "ClusterExec"]
+    assert [each["spec"]["selector"] for each in runs] == [{"matchNamespaces": [stages.EXEC_NAMESPACE]}]
+    assert runs[0]["spec"]["execs"] == [{"local": {"workDir": "/nowhere"}}]
