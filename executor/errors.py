@@ -11,6 +11,7 @@ RemediationError
 │   ├── NotPermitted     the permit is not for this plan
 │   ├── NotConfigured
 │   ├── MissingSecret
+│   ├── NotDone          a write that certainly did not happen
 │   └── StepFailed
 ├── Temporary            worth retrying
 │   ├── Conflict
@@ -75,6 +76,10 @@ class MissingSecret(Permanent):
 
 class StepFailed(Permanent):
     """The step did not reach what it promised."""
+
+
+class NotDone(Permanent):
+    """The write certainly did not happen."""
 
 
 class Temporary(RemediationError):

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from executor.data_ports import Files, Metrics, MetricsSink, NotSetUp, Shell, Sql
 from executor.errors import StepFailed
 from executor.model import Access, Change, ObjectRef, PlannedStep
 from executor.ports import Chat, Clock, Cluster, GraphReader, Http, Secrets
@@ -40,6 +41,11 @@ class World:
     graph: GraphReader
     secrets: Secrets
     clock: Clock
+    metrics: Metrics = field(default_factory=NotSetUp)
+    metrics_sink: MetricsSink = field(default_factory=NotSetUp)
+    sql: Sql = field(default_factory=NotSetUp)
+    shell: Shell = field(default_factory=NotSetUp)
+    files: Files = field(default_factory=NotSetUp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class TargetFacts:
         target: the owning workload or the node.
         pod: the pod that the cause is about, if any; it may be gone.
         parameters: for ``check_neo4j``: incident_id, incident_time, resource_rid, tenant, ...
+        folder: of the runbook's file, for files beside it; empty when it came from elsewhere.
+        runbook: its id.
     """
 
     target: ObjectRef
@@ -58,6 +66,8 @@ class TargetFacts:
     container: str = ""
     node: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    runbook: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,9 @@ class Action(ABC, Generic[P]):
         idempotent: whether it may simply be repeated after a crash.
         params_model: the typed parameters.
         example: YAML that shows its use.
+        simulated: how a dry run treats it, in words; left empty, it is told from what the class overrides.
+        undone: how it is undone, in words; as above.
+        targets: what it touches, for the blast radius, in words; as above.
     """
 
     name: str
@@ -132,6 +145,17 @@ class Action(ABC, Generic[P]):
     idempotent: bool = True
     params_model: type[P]
     example: str = ""
+    simulated: str = ""
+    undone: str = ""
+    targets: str = ""
+
+    def access_of(self, params: Mapping[str, Any]) -> Access:
+        """What a step with these parameters does to the world; they may still hold templates, which permit nothing."""
+        return self.access
+
+    def repeatable(self, params: Mapping[str, Any]) -> bool:
+        """Whether a step with these parameters may simply be repeated after a crash."""
+        return self.idempotent
 
     @abstractmethod
     async def plan(self, params: P, facts: TargetFacts, world: World) -> Planned:
