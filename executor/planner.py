@@ -101,7 +101,7 @@ class Planner:
         steps = [await self._step(index, step, draft) for index, step in enumerate(runbook.steps)]
         _refuse_twins(steps)
         asked = _runbook_reasons(runbook, draft)
-        rollback = [await self._rollback_step(index, step, draft) for index, step in enumerate(runbook.rollback)]
+        rollback = [await self._rollback_step(index, step, draft) for index, step in enumerate(runbook.rollback.steps)]
         made = Plan(
             runbook_id=runbook.id,
             runbook_version=runbook.version,

@@ -59,7 +59,7 @@ def check_names(subject: Subject) -> Iterator[Finding]:
     """Every template, in the order in which it will be rendered."""
     runbook = subject.runbook
     scope = _Scope(subject, frozenset(parameter.name for parameter in runbook.parameters))
-    everything = (*runbook.steps, *runbook.rollback)
+    everything = (*runbook.steps, *runbook.rollback.steps)
     scope.later_variables = {step.output_var for step in everything if step.output_var}
     scope.later_ids = {step.id for step in everything}
     if isinstance(runbook.safety.require_approval, str):
@@ -76,7 +76,9 @@ def check_names(subject: Subject) -> Iterator[Finding]:
 def implicit_parameters(subject: Subject) -> frozenset[str]:
     """Names that the runbook uses and nothing declares: somebody has to supply them as parameters."""
     runbook = subject.runbook
-    known = {step.output_var for step in (*runbook.steps, *runbook.rollback)} | {p.name for p in runbook.parameters}
+    known = {step.output_var for step in (*runbook.steps, *runbook.rollback.steps)} | {
+        p.name for p in runbook.parameters
+    }
     names: set[str] = set()
     for path, step in subject.steps():
         for text in texts(step.params, path):

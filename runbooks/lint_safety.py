@@ -210,7 +210,7 @@ def _irreversible(subject: Subject) -> Iterator[Finding]:
         path: Path = ("steps", index, "action")
         if runbook.safety.require_approval is False:
             yield subject.found("RB407", f"{step.action} cannot be undone, and nobody is asked", path)
-        if not runbook.rollback:
+        if not runbook.rollback.steps:
             yield subject.found("RB405", f"{step.action} has no inverse, and there is no rollback", path)
 
 

@@ -6,67 +6,53 @@ version is a new object. Unknown keys are refused, because a misspelt safety lim
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from runbooks.durations import parse_duration
+from runbooks.conditions import Approvals, Assumption, Criterion, Kpis, Precondition
 from runbooks.findings import Finding
+from runbooks.steps import OnFailure, OnSuccess, Retry, RetryOn, Rollback, RollbackTrigger, RunOnFailure, Step, with_ids
+from runbooks.triggers import Schedule, Trigger, TriggerTarget
+from runbooks.words import Condition, Duration, Model, Patterns, Version, Words
 
-
-def _as_tuple(value: object) -> object:
-    """Let authors write one value where a list is meant."""
-    return value if isinstance(value, list | tuple) or value is None else (value,)
-
-
-def _as_version(value: object) -> str:
-    """Versions are texts; a number is taken as it was written."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("expected a version such as 1.0")
-    return str(value)
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {
-                    "type": "string",
-                    "pattern": r"^ *[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?( *[0-9]+(\.[0-9]+)?(ms|s|m|h|d))* *$",
-                },
-            ]
-        }
-    ),
+__all__ = [
+    "Approvals",
+    "Assumption",
+    "Channels",
+    "Condition",
+    "Criterion",
+    "Duration",
+    "Kpis",
+    "LoadedRunbook",
+    "Model",
+    "Notification",
+    "OnFailure",
+    "OnNotFixed",
+    "OnSuccess",
+    "Parameter",
+    "Patterns",
+    "Precondition",
+    "Retry",
+    "RetryOn",
+    "Rollback",
+    "RollbackTrigger",
+    "RunOnFailure",
+    "Runbook",
+    "RunbookType",
+    "Safety",
+    "Schedule",
+    "SlackMessage",
+    "Step",
+    "Trigger",
+    "TriggerTarget",
+    "Verification",
+    "Version",
 ]
-"""A length of time: ``30``, ``30s``, ``5m``, ``1h30m``; a bare number is seconds."""
-
-_ONE = {"type": "string", "minLength": 1}
-Patterns = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
-    BeforeValidator(_as_tuple),
-    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE}]}),
-]
-"""One glob or a list of globs, matched without regard to case."""
-
-Version = Annotated[str, BeforeValidator(_as_version), WithJsonSchema({"type": ["string", "number"]})]
-"""A version as it was written: ``1.0`` stays ``1.0``."""
-
-Condition = bool | str
-"""``true``, ``false`` or an expression over the template names."""
-
-
-class Model(BaseModel):
-    """Base of all runbook models: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RunbookType(StrEnum):
@@ -76,21 +62,6 @@ class RunbookType(StrEnum):
     MAINTENANCE = "maintenance"
     MONITORING = "monitoring"
     RECOVERY = "recovery"
-
-
-class Trigger(Model):
-    """When the runbook applies. Every part that is given must hold; a part that is left out holds for all."""
-
-    root_cause_reason: Patterns = Field(min_length=1, description="Reasons of the root cause, globs allowed")
-    symptom_reason: Patterns = Field((), description="Reasons of the symptom; empty means any")
-    min_confidence: float = Field(0.8, ge=0, le=1, strict=True, description="Lowest calibrated confidence, 0 to 1")
-    affected_resource_kinds: Patterns = Field((), description="Kinds of the cause's subject; empty means any")
-    namespaces: Patterns = Field((), description="Namespaces it applies to; empty means any")
-    exclude_namespaces: Patterns = Field((), description="Namespaces it never applies to")
-    labels: Mapping[str, str] = Field({}, description="Labels that the signal must carry, values are globs")
-    severity: Patterns = Field((), description="Severities it applies to; empty means any")
-    cluster: Patterns = Field((), description="Clusters it applies to; empty means any")
-    tenant: Patterns = Field((), description="Tenants it applies to; empty means any")
 
 
 class Parameter(Model):
@@ -106,43 +77,46 @@ class Parameter(Model):
     description: str = Field("", description="For those who set it")
 
 
+class Rates(Model):
+    """Most executions in windows of several lengths; what is left out is not limited beyond the other windows."""
+
+    per_minute: int | None = Field(None, ge=0, strict=True, description="In any 60 seconds")
+    per_hour: int | None = Field(None, ge=0, strict=True, description="In any hour; beside max_executions_per_hour")
+    per_day: int | None = Field(None, ge=0, strict=True, description="In any 24 hours")
+
+
+class Repeated(Model):
+    """When the same target needs the same runbook again so soon, a human decides."""
+
+    executions: int = Field(1, ge=1, strict=True, description="So many earlier executions for the target")
+    within: Duration = Field(timedelta(days=1), description="Since then")
+
+
 class Safety(Model):
     """Limits that the gate enforces. What is left out takes the strict value."""
 
     require_approval: Condition = Field(True, description="A human says yes first, always or when it holds")
     max_executions_per_hour: int = Field(5, ge=0, strict=True, description="Per runbook; 0 means never by itself")
+    rates: Rates = Field(Rates(), description="Limits for further windows, per runbook")
+    max_concurrent: int | None = Field(
+        None, ge=1, strict=True, description="Most executions of this runbook at the same time"
+    )
+    ask_again: Repeated | None = Field(
+        None, description="A repeated execution for one target asks a human; runbooks that grow something always do"
+    )
     blast_radius_limit: int = Field(10, ge=0, strict=True, description="Most resources that one execution may affect")
+    blast_radius_percent: float | None = Field(
+        None, gt=0, le=100, description="Most of the namespace's pods that it may affect, beside the absolute limit"
+    )
+    protected_namespaces: Patterns = Field((), description="Never touched, beside those of the settings")
+    protected_labels: Mapping[str, str] = Field({}, description="Objects with one of these labels are never touched")
     dry_run_first: bool = Field(True, description="Ask the API server to validate every write before the first")
     cooldown: Duration = Field(timedelta(minutes=10), description="Quiet time for the target after an execution")
     approval_timeout: Duration = Field(timedelta(minutes=30), description="After it the answer is no")
 
 
-class OnFailure(StrEnum):
-    """What follows when a step fails."""
-
-    ABORT = "abort"
-    CONTINUE = "continue"
-    ROLLBACK = "rollback"
-
-
-class Step(Model):
-    """One action of the runbook."""
-
-    id: str = Field("", description="Short name for references; made from the name when left out")
-    name: str = Field(min_length=1, description="What the step does, for people")
-    action: str = Field(min_length=1, description="Canonical action name or alias (kubectl_patch, wait, ...)")
-    params: Mapping[str, Any] = Field({}, description="Parameters of the action; texts may hold templates")
-    output_var: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name under which later steps find the output"
-    )
-    when: Condition = Field(True, description="The step is skipped unless this holds")
-    timeout: Duration = Field(timedelta(minutes=2), description="For the step as a whole, retries included")
-    on_failure: OnFailure = Field(OnFailure.ROLLBACK, description="What follows when the step fails")
-    idempotent: bool | None = Field(None, description="Overrides what the action declares, for webhooks")
-
-
 class OnNotFixed(StrEnum):
-    """What follows when the world says that the fix did not work."""
+    """What follows when the world does not say that the fix worked."""
 
     ROLLBACK = "rollback"
     KEEP = "keep"
@@ -153,7 +127,14 @@ class Verification(Model):
 
     settle: Duration = Field(timedelta(seconds=30), description="How long the target must stay healthy")
     timeout: Duration = Field(timedelta(minutes=5), description="After it, unhealthy means not fixed")
+    observe: Duration = Field(
+        timedelta(0), description="After it has settled, how long rollback triggers and criteria are watched on"
+    )
+    success_criteria: tuple[Criterion, ...] = Field(
+        (), description="What must be true beside the health of the target; each needs positive evidence"
+    )
     on_not_fixed: OnNotFixed = Field(OnNotFixed.ROLLBACK, description="What follows when it did not work")
+    on_inconclusive: OnNotFixed = Field(OnNotFixed.KEEP, description="What follows when nobody can say")
 
 
 class SlackMessage(Model):
@@ -163,10 +144,43 @@ class SlackMessage(Model):
     message: str = Field(min_length=1, description="The text; may hold templates")
 
 
+class TeamsMessage(Model):
+    """A message to a Microsoft Teams webhook of the settings."""
+
+    channel: str = Field("default", min_length=1, description="Name of a webhook in the settings")
+    message: str = Field(min_length=1, description="The text; may hold templates")
+
+
+class PagerDutyEvent(Model):
+    """An event for PagerDuty; one incident of ours is one alert there."""
+
+    severity: Literal["critical", "error", "warning", "info"] = Field("error", description="As PagerDuty knows it")
+    message: str = Field(min_length=1, description="The summary; may hold templates")
+
+
+class EmailMessage(Model):
+    """A mail."""
+
+    to: Words = Field(description="Addresses")
+    subject: str = Field("", description="Left out, the runbook and its outcome; may hold templates")
+    message: str = Field(min_length=1, description="The text; may hold templates")
+
+
+class WebhookCall(Model):
+    """A POST of JSON with the facts of the execution."""
+
+    url: str = Field(min_length=1, description="http or https; may hold secrets as templates")
+    message: str = Field("", description="Goes along as `text`; may hold templates")
+
+
 class Channels(Model):
-    """Where one notification goes."""
+    """Where one notification goes: to each that is named."""
 
     slack: SlackMessage | None = Field(None, description="A message to Slack")
+    teams: TeamsMessage | None = Field(None, description="A message to Microsoft Teams")
+    pagerduty: PagerDutyEvent | None = Field(None, description="An event for PagerDuty")
+    email: EmailMessage | None = Field(None, description="A mail")
+    webhook: WebhookCall | None = Field(None, description="A call of a URL")
 
 
 class Notification(Model):
@@ -180,6 +194,15 @@ class Notification(Model):
     on_inconclusive: Channels | None = Field(None, description="When nobody can say whether it worked")
 
 
+def _as_rollback(value: object) -> object:
+    """A list is the steps alone."""
+    return {"steps": value} if isinstance(value, list | tuple) else value
+
+
+Taking = Annotated[Rollback, BeforeValidator(_as_rollback)]
+"""How changes are taken back; a list of steps is enough."""
+
+
 class Runbook(Model):
     """A runbook as its author wrote it."""
 
@@ -189,33 +212,40 @@ class Runbook(Model):
     author: str = Field("", description="Who answers for it")
     type: RunbookType = Field(RunbookType.INCIDENT, description="What it is for")
     description: str = Field("", description="What it does and why")
+    legal_basis: str = Field("", description="The rule or contract that allows it, for the record")
+    updated: str = Field("", description="When it was changed last, as its author wrote it")
     tags: tuple[str, ...] = Field((), description="For finding it")
     trigger: Trigger = Field(description="When it applies")
     parameters: tuple[Parameter, ...] = Field((), description="Values that it takes from outside")
+    assumptions: tuple[Assumption, ...] = Field((), description="Facts that the author relies on")
+    preconditions: tuple[Precondition, ...] = Field((), description="Checks before anything is changed")
     safety: Safety = Field(Safety(), description="Limits that the gate enforces")
-    steps: tuple[Step, ...] = Field(min_length=1, description="What it does, in order")
-    verification: Verification = Field(Verification(), description="How the fix is proven")
-    notification: Notification = Field(Notification(), description="Who hears of it")
-    rollback: tuple[Step, ...] = Field(
-        (), description="Steps that take the changes back; left out, each change is undone by its automatic inverse"
+    approvals: Approvals = Field(Approvals(), description="Who has to say yes to what")
+    steps: tuple[Step, ...] = Field(min_length=1, description="What it does")
+    procedures: Mapping[str, tuple[Step, ...]] = Field(
+        {}, description="Named lists of steps, for on_failure and for rollback triggers"
     )
+    timeout: Duration = Field(timedelta(hours=1), description="For all steps together; after it, it is rolled back")
+    max_parallel: int = Field(4, ge=1, le=100, strict=True, description="Most steps that run at the same time")
+    verification: Verification = Field(Verification(), description="How the fix is proven")
+    kpis: Kpis = Field(Kpis(), description="What it promises")
+    notification: Notification = Field(Notification(), description="Who hears of it")
+    rollback: Taking = Field(Rollback(), description="How its changes are taken back")
 
-    @field_validator("steps", "rollback")
+    @field_validator("steps")
     @classmethod
     def _with_ids(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """Give an id to each step that has none: its name as a word, numbered when it is taken."""
-        taken = {step.id for step in steps if step.id}
-        named: list[Step] = []
-        for index, step in enumerate(steps):
-            if not step.id:
-                slug = re.sub(r"[^a-z0-9]+", "_", step.name.lower()).strip("_") or "step"
-                word = f"step_{slug}" if slug[0].isdigit() else slug
-                new = word if word not in taken else f"{word}_{index + 1}"
-                taken.add(new)
-                named.append(step.model_copy(update={"id": new}))
-            else:
-                named.append(step)
-        return tuple(named)
+        return with_ids(steps)
+
+    @field_validator("rollback")
+    @classmethod
+    def _with_rollback_ids(cls, rollback: Rollback) -> Rollback:
+        return rollback.model_copy(update={"steps": with_ids(rollback.steps)})
+
+    @field_validator("procedures")
+    @classmethod
+    def _with_procedure_ids(cls, procedures: Mapping[str, tuple[Step, ...]]) -> Mapping[str, tuple[Step, ...]]:
+        return {name: with_ids(steps) for name, steps in procedures.items()}
 
 
 class LoadedRunbook(BaseModel):

@@ -85,6 +85,13 @@ _ALL = (
     Rule("RB110", _E, "empty value", "The value must say something.", "fill it in, or leave the key out"),
     Rule("RB111", _E, "invalid value", "The value cannot be used.", "correct the value"),
     Rule(
+        "RB112",
+        _E,
+        "nothing starts it",
+        "A runbook that no cause, alert, schedule or person can start is never run.",
+        "give trigger.root_cause_reason, trigger.alert or trigger.schedule, or say trigger.manual: true",
+    ),
+    Rule(
         "RB120",
         _E,
         "default of another type",

@@ -27,6 +27,12 @@ def runbook_schema(actions: Actions | None = None) -> dict[str, Any]:
     made = Runbook.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = made.pop("$defs", {})
     definitions["Runbook"] = made
+    whole = made["properties"]["rollback"]
+    steps = {"type": "array", "items": {"$ref": "#/$defs/Step"}}
+    made["properties"]["rollback"] = {
+        "anyOf": [{"$ref": "#/$defs/Rollback"}, steps],
+        "description": whole["description"],
+    }
     if actions is not None:
         definitions["Step"]["properties"]["action"]["examples"] = sorted(actions)
     schema = {

@@ -16,6 +16,8 @@ from runbooks.rules import finding
 from runbooks.yaml_source import Path, Source
 
 _MOST = 200
+_BRANCHES = {("bool",), ("str",), ("word",), ("mapping",)}
+"""What pydantic calls the branches of our unions."""
 _KINDS: Mapping[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -62,7 +64,7 @@ def _real(location: tuple[int | str, ...], source: Source, above: Path) -> Path:
         if (*above, *known, part) in source.keys:
             known = (*known, part)
     last = location[-1:]
-    union = (*above, *known) != above and last in {("bool",), ("str",)} and (*above, *known, *last) not in source.keys
+    union = (*above, *known) != above and last in _BRANCHES and (*above, *known, *last) not in source.keys
     return known if union else (*known, *last)
 
 
@@ -174,6 +176,7 @@ _TABLE: tuple[tuple[Callable[[_Problem], bool], str, Callable[[_Problem], _Expla
     (lambda problem: problem.kind in {"too_short", "string_too_short"}, "RB110", _empty),
     (lambda problem: problem.kind.startswith(_BOUNDS), "RB105", _bounds),
     (lambda problem: problem.kind.endswith(("_type", "_parsing", "_from_float")), "RB104", _type),
+    (lambda problem: "nothing starts it" in problem.message, "RB112", _own),
     (lambda problem: "duration" in problem.message, "RB109", _own),
     (lambda _problem: True, "RB111", _own),
 )

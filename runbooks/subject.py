@@ -62,7 +62,7 @@ class Subject:
         """The steps, then the rollback steps, with where they stand."""
         for index, step in enumerate(self.runbook.steps):
             yield ("steps", index), step
-        for index, step in enumerate(self.runbook.rollback):
+        for index, step in enumerate(self.runbook.rollback.steps):
             yield ("rollback", index), step
 
     def action_of(self, step: Step) -> str:
