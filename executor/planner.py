@@ -138,16 +138,17 @@ class Planner:
 
     def _bare(self, index: int, step: Step, where: str) -> PlannedStep:
         action = self._action(step.action, where)
+        access = action.access_of(step.params)
         # A message that cannot be sent is no reason to undo a fix, unless the author says so.
-        lenient = action.access is Access.NOTIFY and "on_failure" not in step.model_fields_set
+        lenient = access is Access.NOTIFY and "on_failure" not in step.model_fields_set
         return PlannedStep(
             index=index,
             id=step.id,
             name=step.name,
             action=action.name,
             params=step.params,
-            access=action.access,
-            idempotent=action.idempotent if step.idempotent is None else step.idempotent,
+            access=access,
+            idempotent=action.repeatable(step.params) if step.idempotent is None else step.idempotent,
             when=step.when,
             timeout_seconds=_patience(step),
             on_failure=OnFailure.CONTINUE if lenient else step.on_failure,
