@@ -51,14 +51,23 @@ class StackState(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
 
+def _cluster_id() -> str:
+    """16 bytes as Kafka writes them; never with a leading dash, which its tools would read as an option."""
+    return next(
+        text
+        for _ in range(1_000)
+        if not (text := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-")
+    )
+
+
 class Secrets(BaseModel):
     """What only this stack knows. Made once, kept in a file that only its user can read."""
 
     model_config = ConfigDict(frozen=True)
 
     practice_id: str = Field(default_factory=lambda: str(uuid.uuid4()))
-    neo4j_password: str = Field(default_factory=lambda: secrets.token_urlsafe(18))
-    kafka_cluster_id: str = Field(default_factory=lambda: urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+    neo4j_password: str = Field(default_factory=lambda: secrets.token_hex(18))
+    kafka_cluster_id: str = Field(default_factory=_cluster_id)
     admin_token: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
     controller_manager_token: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
     scheduler_token: str = Field(default_factory=lambda: secrets.token_urlsafe(32))

@@ -32,6 +32,12 @@ def test_secrets_are_made_once_and_closed_to_others(tmp_path):
     assert len(first.neo4j_password) >= 16
 
 
+def test_nothing_that_is_passed_to_a_tool_looks_like_an_option():
+    """A password or id with a leading dash would stop the first start of a stack, one in sixty times."""
+    made = [state.Secrets() for _ in range(500)]
+    assert not [one for one in made if one.neo4j_password.startswith("-") or one.kafka_cluster_id.startswith("-")]
+
+
 def test_a_damaged_state_file_counts_as_none(tmp_path):
     """Half a file does not stop `rb up`; the processes are found by their mark."""
     folders = paths.folders(tmp_path)
