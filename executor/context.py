@@ -45,7 +45,8 @@ def template_context(match: Match, params: Mapping[str, Any], execution_id: str 
         "labels": dict(signal.labels),
         "resource": _resource(match),
     }
-    execution = {"id": execution_id, "runbook": match.runbook.runbook.id}
+    path = match.runbook.path
+    execution = {"id": execution_id, "runbook": match.runbook.runbook.id, "folder": str(path.parent) if path else ""}
     named = {name: value for name, value in params.items() if name not in _RESERVED}
     return {**named, "incident": facts, "target": _target(match), "params": dict(params), "execution": execution}
 
@@ -103,6 +104,8 @@ def facts_of(context: Mapping[str, Any]) -> TargetFacts:
             "namespace": target["namespace"],
             "reason": incident["reason"],
         },
+        folder=context.get("execution", {}).get("folder", ""),
+        runbook=context.get("execution", {}).get("runbook", ""),
     )
 
 
