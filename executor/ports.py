@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -10,6 +11,22 @@ from executor.model import Evidence, ExecutionRecord, ObjectRef, Outcome, Status
 
 KubeObject = Mapping[str, Any]
 PatchKind = Literal["strategic", "merge", "json", "apply"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """How a program in a container ended.
+
+    Attributes:
+        stdout: what it wrote, cut at the limit.
+        stderr: as above.
+        truncated: whether either was cut.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    truncated: bool = False
 
 
 class Cluster(Protocol):
@@ -36,11 +53,12 @@ class Cluster(Protocol):
         subresource: str = "",
         dry_run: bool = False,
         force: bool = False,
+        manager: str = "",
     ) -> KubeObject:
         """Patch. A ``metadata.uid``/``resourceVersion`` in the body makes it conditional.
 
         ``apply`` is the server's own merge of a manifest: fields that others manage are refused as ``Invalid`` unless
-        ``force`` takes them over.
+        ``force`` takes them over. ``manager`` is who owns the fields then; empty for Rootmend.
         """
         ...
 
@@ -58,6 +76,40 @@ class Cluster(Protocol):
 
     async def evict(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
         """Evict a pod through the eviction API, uid as precondition; Blocked when a budget forbids it now."""
+        ...
+
+    async def allowed(self, verb: str, ref: ObjectRef, subresource: str = "") -> bool:
+        """Whether we have the right to do this to the object."""
+        ...
+
+    async def exec(
+        self, ref: ObjectRef, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
+    ) -> ExecResult:
+        """Run a program in a container, without a shell in between and without input.
+
+        Args:
+            ref: the pod.
+            command: program and arguments, as they are.
+            container: its name.
+            timeout_seconds: the connection is cut then; what the program does afterwards nobody knows.
+            limit: most bytes of each stream that are kept; the rest is read and dropped.
+
+        Raises:
+            Unavailable: the connection broke, or time was up; the program may have run.
+        """
+        ...
+
+    async def logs(
+        self,
+        ref: ObjectRef,
+        *,
+        container: str,
+        limit: int,
+        tail: int | None = None,
+        since_seconds: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """What a container wrote, at most ``limit`` bytes of it; NotFound or Invalid when there is none."""
         ...
 
 
@@ -107,9 +159,19 @@ class Http(Protocol):
     """Outgoing HTTP."""
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: str | bytes, timeout_seconds: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: str | bytes,
+        timeout_seconds: float,
+        max_bytes: int = 0,
     ) -> tuple[int, Mapping[str, str], str]:
-        """Status, headers and text (bounded). Raises ``Unavailable`` when no answer came."""
+        """Status, headers and text (bounded). Raises ``Unavailable`` when no answer came.
+
+        With ``max_bytes`` a longer answer is refused as ``StepFailed`` instead of cut.
+        """
         ...
 
 

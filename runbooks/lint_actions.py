@@ -52,6 +52,11 @@ def _parameters(subject: Subject, path: Path, step: Step, schema: Mapping[str, A
     for name in schema.get("required", ()):
         if name not in step.params:
             yield subject.found("RB203", f"{step.action} needs the parameter {name}", (*path, "params"))
+    for choice in (schema, *schema.get("allOf", ())):
+        ways = [way["required"][0] for way in choice.get("anyOf", ())]
+        if ways and not any(name in step.params for name in ways):
+            message = f"{step.action} needs the parameter {ways[0]}"
+            yield subject.found("RB203", message, (*path, "params"), advice=f"or instead {', '.join(ways[1:])}")
 
 
 def fits(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:

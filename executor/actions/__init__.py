@@ -13,10 +13,15 @@ from executor.actions.flow import Calculate, Wait
 from executor.actions.kubectl_apply import KubectlApply
 from executor.actions.kubectl_delete import KubectlDelete
 from executor.actions.kubectl_read import KubectlGet, KubectlRolloutStatus
-from executor.actions.kubectl_write import KubectlPatch, KubectlScale
+from executor.actions.kubectl_write import KubectlPatch
+from executor.actions.labels import KubectlAnnotate, KubectlLabel
 from executor.actions.nodes import KubectlCordon, KubectlUncordon
+from executor.actions.pausing import KubectlRolloutPause, KubectlRolloutResume
 from executor.actions.people import SlackNotify
+from executor.actions.resources import KubectlSetResources
 from executor.actions.rollout import KubectlRolloutRestart, KubectlRolloutUndo
+from executor.actions.scale import KubectlScale
+from executor.actions.setting import KubectlSetEnv, KubectlSetImage
 from executor.actions.web import Webhook
 
 __all__ = ["action_schemas", "action_table_markdown", "default_actions"]
@@ -33,6 +38,13 @@ def default_actions() -> ActionTable:
         KubectlRolloutRestart(),
         KubectlRolloutUndo(),
         KubectlRolloutStatus(),
+        KubectlRolloutPause(),
+        KubectlRolloutResume(),
+        KubectlSetImage(),
+        KubectlSetResources(),
+        KubectlSetEnv(),
+        KubectlLabel(),
+        KubectlAnnotate(),
         KubectlCordon(),
         KubectlUncordon(),
         KubectlDrain(),

@@ -41,6 +41,7 @@ class KubectlDrain(Action[DrainParams]):
     """
 
     name = "kubectl_drain"
+    aliases = ("kubernetes/drain",)
     access = Access.WRITE
     params_model = DrainParams
     example = """\

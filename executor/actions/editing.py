@@ -39,11 +39,19 @@ class Edit:
     Attributes:
         body: patch in the form that ``how`` names; may hold references to secrets.
         force: for ``apply``: take over fields of other managers.
+        manager: for ``apply``: who owns the fields from then on; empty for Rootmend.
     """
 
     body: Any
     how: PatchKind
     force: bool = False
+    manager: str = ""
+
+    async def sent(self, ref: ObjectRef, body: Any, world: World, *, dry_run: bool = False) -> KubeObject:
+        """Send it with this body in place of its own: with secrets put in, or with conditions."""
+        return await world.cluster.patch(
+            ref, body, how=self.how, dry_run=dry_run, force=self.force, manager=self.manager
+        )
 
 
 async def plan_edit(edit: Edit, live: KubeObject, world: World, *, verb: str, summary: str = "") -> Change:
@@ -78,7 +86,7 @@ async def plan_edit(edit: Edit, live: KubeObject, world: World, *, verb: str, su
 
 async def _fields(edit: Edit, live: KubeObject, ref: ObjectRef, world: World) -> list[FieldChange]:
     # References to secrets stay in: what is stored of the answer must not hold their values.
-    after = await world.cluster.patch(ref, edit.body, how=edit.how, dry_run=True, force=edit.force)
+    after = await edit.sent(ref, edit.body, world, dry_run=True)
     return list(changes_between(comparable(live), comparable(after)))
 
 
@@ -91,7 +99,7 @@ async def _ask_owners(edit: Edit, ref: ObjectRef, world: World) -> None:
         if isinstance(body.get(part), Mapping):
             body[part] = dict.fromkeys(body[part], value)
     try:
-        await world.cluster.patch(ref, body, how=edit.how, dry_run=True)
+        await edit.sent(ref, body, world, dry_run=True)
     except Owned:
         raise
     except Invalid:
@@ -102,7 +110,7 @@ async def try_edit(edit: Edit, ref: ObjectRef, world: World) -> None:
     """Ask the server whether it would accept the change, secrets included."""
     revealed = await reveal(edit.body, world.secrets)
     with revealed.hiding():
-        await world.cluster.patch(ref, revealed.value, how=edit.how, dry_run=True, force=edit.force)
+        await edit.sent(ref, revealed.value, world, dry_run=True)
 
 
 async def prepare_edit(
@@ -162,7 +170,7 @@ async def perform_edit(edit: Edit, saved: Mapping[str, Any], stamp: Stamp, world
         body = conditional(edit, revealed.value, ref.uid, version, stamp, annotated=annotated)
         try:
             with revealed.hiding():
-                after = await world.cluster.patch(ref, body, how=edit.how, force=edit.force)
+                after = await edit.sent(ref, body, world)
         except Conflict:
             live = await _still(ref, world)
             if stamped(live).by(stamp):
@@ -181,7 +189,7 @@ async def _keep_secret(edit: Edit, revealed: Revealed, saved: Mapping[str, Any],
     if live["metadata"]["resourceVersion"] != saved["resource_version"]:
         raise Conflict(f"{ref} was changed just now")
     with revealed.hiding():
-        after = await world.cluster.patch(ref, revealed.value, how=edit.how, dry_run=True, force=edit.force)
+        after = await edit.sent(ref, revealed.value, world, dry_run=True)
     changes = changes_between(comparable(live), comparable(after))
     await keep(world.cluster, live, changes, stamp, saved["backup"]["name"])
 

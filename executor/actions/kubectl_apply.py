@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
+from executor.actions.base import Action, Found, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.creating import perform_create, plan_create, prepare_create, recover_create, undo_create
 from executor.actions.editing import (
     Edit,
@@ -20,6 +20,7 @@ from executor.actions.editing import (
 )
 from executor.actions.manifests import Manifests
 from executor.actions.masking import reveal
+from executor.actions.spelling import KubeParams
 from executor.errors import Drifted, Owned, PlanError
 from executor.model import Access, Change, PlannedStep
 from executor.ports import KubeObject
@@ -43,7 +44,7 @@ CLUSTER_WIDE = frozenset(
 """Kinds that take no namespace. Others of extensions say so by an empty ``metadata.namespace``."""
 
 
-class ApplyParams(Params):
+class ApplyParams(KubeParams):
     """Parameters of ``kubectl_apply``."""
 
     manifest: Manifests = Field(description="YAML text of one or several documents, or data")
@@ -58,6 +59,7 @@ class KubectlApply(Action[ApplyParams]):
     """Bring objects to the state of their manifests."""
 
     name = "kubectl_apply"
+    aliases = ("kubernetes/apply",)
     access = Access.WRITE
     params_model = ApplyParams
     example = """\

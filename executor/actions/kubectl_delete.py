@@ -51,6 +51,7 @@ class KubectlDelete(Action[DeleteParams]):
     """Delete an object. A pod of a controller comes back as a new one."""
 
     name = "kubectl_delete"
+    aliases = ("kubernetes/delete",)
     access = Access.WRITE
     params_model = DeleteParams
     example = """\

@@ -33,6 +33,7 @@ class KubectlGet(Action[GetParams]):
     """Read an object, or one of its fields. Values of Secrets are masked."""
 
     name = "kubectl_get"
+    aliases = ("kubernetes/get",)
     params_model = GetParams
     example = """\
 action: kubectl_get
@@ -97,6 +98,7 @@ class KubectlRolloutStatus(Action[StatusParams]):
     """Wait until the rollout of a workload is complete and available."""
 
     name = "kubectl_rollout_status"
+    aliases = ("kubernetes/rolloutStatus",)
     params_model = StatusParams
     example = """\
 action: kubectl_rollout_status

@@ -1,33 +1,45 @@
-"""Patch and scale."""
+"""Patch an object."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from executor.actions.base import TargetFacts, World
+from executor.actions.base import Planned, TargetFacts, World
 from executor.actions.editing import Edit
 from executor.actions.manifests import Patch
 from executor.actions.objects import ObjectEdit, ObjectParams
-from executor.errors import PlanError
-from executor.ports import KubeObject, PatchKind
+from executor.errors import Owned, PlanError
+from executor.ports import KubeObject
 
 
 class PatchParams(ObjectParams):
     """Parameters of ``kubectl_patch``."""
 
     patch: Patch = Field(description="YAML text or data; for `json` a list of operations")
-    type: Literal["strategic", "merge", "json"] = Field(
-        "strategic", description="strategic merges lists by name; merge replaces them; json is RFC 6902"
+    type: Literal["strategic", "merge", "json", "apply"] = Field(
+        "strategic",
+        description="strategic merges lists by name; merge replaces them; json is RFC 6902; apply is server-side apply",
     )
+    field_manager: str | None = Field(
+        None, min_length=1, max_length=128, description="For `apply`: who owns the fields from then on; else Rootmend"
+    )
+    force: bool = Field(False, description="For `apply`: take over fields of other managers; otherwise that is refused")
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        if self.type != "apply" and (self.field_manager or self.force):
+            raise ValueError(f"field_manager and force mean something for type: apply only, and this is {self.type}")
+        return self
 
 
 class KubectlPatch(ObjectEdit[PatchParams]):
     """Change fields of an object."""
 
     name = "kubectl_patch"
+    aliases = ("kubernetes/patch",)
     params_model = PatchParams
     example = """\
 action: kubectl_patch
@@ -44,41 +56,25 @@ params:
             raise PlanError(f"a patch of type {params.type} is {needed}")
         return await super().live(params, facts, world)
 
+    def completed(self, params: PatchParams, live: KubeObject, extras: Mapping[str, Any]) -> PatchParams:
+        """With the object named; a manifest for ``apply`` names it itself."""
+        full = super().completed(params, live, extras)
+        if params.type != "apply":
+            return full
+        meta = {key: live["metadata"][key] for key in ("name", "namespace") if live["metadata"].get(key)}
+        given = dict(params.patch.get("metadata") or {})
+        if other := [key for key, value in meta.items() if given.get(key, value) != value]:
+            raise PlanError(f"the patch says another {' and '.join(other)} than the step")
+        named = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {**given, **meta}}
+        return full.model_copy(update={"patch": {**params.patch, **named}})
+
     def edit(self, params: PatchParams, extras: Mapping[str, Any]) -> Edit:
         """The patch as written."""
-        return Edit(params.patch, params.type)
+        return Edit(params.patch, params.type, force=params.force, manager=params.field_manager or "")
 
-
-class ScaleParams(ObjectParams):
-    """Parameters of ``kubectl_scale``."""
-
-    replicas: int = Field(ge=0, description="How many pods are wanted")
-
-
-class KubectlScale(ObjectEdit[ScaleParams]):
-    """Set the number of replicas."""
-
-    name = "kubectl_scale"
-    params_model = ScaleParams
-    verb = "scale"
-    undo_words = "the prior number of replicas is set again, unless somebody else scaled meanwhile"
-    example = """\
-action: kubectl_scale
-params: {resource: deployment, replicas: 3}
-"""
-
-    async def live(self, params: ScaleParams, facts: TargetFacts, world: World) -> KubeObject:
-        """The object, if it can be scaled."""
-        found = await super().live(params, facts, world)
-        if not isinstance(found.get("spec", {}).get("replicas"), int):
-            raise PlanError(f"a {found['kind']} has no replicas that could be set")
-        return found
-
-    def edit(self, params: ScaleParams, extras: Mapping[str, Any]) -> Edit:
-        """Replicas in the object itself: the scale subresource could not carry the stamp in the same write."""
-        how: PatchKind = "merge"
-        return Edit({"spec": {"replicas": params.replicas}}, how)
-
-    def summary(self, params: ScaleParams, live: KubeObject, extras: Mapping[str, Any]) -> str:
-        """From how many to how many."""
-        return f"replicas of {live['kind']} {live['metadata']['name']}: {live['spec']['replicas']} -> {params.replicas}"
+    async def plan(self, params: PatchParams, facts: TargetFacts, world: World) -> Planned:
+        """Show what the patch changes; for ``apply`` the server may say that the fields are somebody else's."""
+        try:
+            return await super().plan(params, facts, world)
+        except Owned as error:
+            raise PlanError(f"{error}; force: true takes the fields over") from error

@@ -7,14 +7,15 @@ from typing import Any
 
 from pydantic import Field
 
-from executor.actions.base import Params, TargetFacts, World
+from executor.actions.base import TargetFacts, World
 from executor.actions.editing import Edit
 from executor.actions.naming import aim, existing
 from executor.actions.objects import EditAction
+from executor.actions.spelling import KubeParams
 from executor.ports import KubeObject
 
 
-class NodeParams(Params):
+class NodeParams(KubeParams):
     """Parameters of ``kubectl_cordon`` and ``kubectl_uncordon``."""
 
     node: str | None = Field(None, description="Name; left out, it is the incident's node")
@@ -38,6 +39,7 @@ class KubectlCordon(EditAction[NodeParams]):
     """Keep new pods away from a node."""
 
     name = "kubectl_cordon"
+    aliases = ("kubernetes/cordon",)
     params_model = NodeParams
     verb = "cordon"
     undo_words = "the node takes pods again, if it did before"
@@ -67,6 +69,7 @@ class KubectlUncordon(KubectlCordon):
     """Let new pods on a node again."""
 
     name = "kubectl_uncordon"
+    aliases = ("kubernetes/uncordon",)
     verb = "uncordon"
     undo_words = "the node is cordoned again, if it was before"
     example = """\

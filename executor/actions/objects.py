@@ -20,12 +20,13 @@ from executor.actions.editing import (
     undo_edit,
 )
 from executor.actions.naming import aim, existing
+from executor.actions.spelling import KubeParams
 from executor.errors import Drifted, PlanError
 from executor.model import Access, Change, ObjectRef, PlannedStep
 from executor.ports import KubeObject
 
 
-class ObjectParams(Params):
+class ObjectParams(KubeParams):
     """What every action on one object takes."""
 
     resource: str = Field(description="Kind, in any spelling, or KIND/NAME: `deployment`, `sts/web`")

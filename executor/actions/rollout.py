@@ -37,6 +37,7 @@ class KubectlRolloutRestart(ObjectEdit[RestartParams]):
     """Replace the pods of a workload, keeping to its rollout strategy."""
 
     name = "kubectl_rollout_restart"
+    aliases = ("kubernetes/rolloutRestart",)
     params_model = RestartParams
     verb = "restart"
     undo_words = "nothing to put back: the pods are replaced by equal ones"
@@ -81,6 +82,7 @@ class KubectlRolloutUndo(ObjectEdit[UndoParams]):
     """Take the pod template back to an earlier revision."""
 
     name = "kubectl_rollout_undo"
+    aliases = ("kubernetes/rolloutUndo",)
     params_model = UndoParams
     verb = "rollback"
     undo_words = "the pod template gets the values back that it has now, unless somebody else changed them"

@@ -67,11 +67,14 @@ def _show(action: Action[Any]) -> None:
     if action.aliases:
         typer.echo(f"Also called: {', '.join(action.aliases)}")
     typer.echo(f"Does: {action.access.value}; may be repeated after a crash: {'yes' if action.idempotent else 'no'}\n")
+    from executor.actions.spelling import ALIAS  # noqa: PLC0415 - keeps rb --help quick
+
     schema = action.params_model.model_json_schema()
     required = set(schema.get("required", ()))
     rows = [
         (key, "required" if key in required else "", _kind(of), of.get("description", ""))
         for key, of in schema.get("properties", {}).items()
+        if ALIAS not in of
     ]
     runtime.print_table(("parameter", "", "type", "what"), rows, empty="no parameters")
     if action.example:

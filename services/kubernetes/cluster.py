@@ -15,10 +15,11 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from executor.errors import Invalid, NotFound, Unavailable
 from executor.model import ObjectRef
-from executor.ports import KubeObject, PatchKind
+from executor.ports import ExecResult, KubeObject, PatchKind
 from services.kubernetes.discovery import discover
 from services.kubernetes.failures import OWN_MANAGER, FieldsOwned, failure
 from services.kubernetes.kinds import KindIndex, Resource
+from services.kubernetes.streams import PodStreams
 
 _CONTENT_TYPES: Mapping[PatchKind, str] = {
     "strategic": "application/strategic-merge-patch+json",
@@ -53,6 +54,7 @@ class KubernetesCluster:
         self._kinds = KindIndex(())
         self._discovered_at = 0.0
         self._discovering = asyncio.Lock()
+        self._streams = PodStreams(api, connect_seconds=timeout_seconds, renew=renew)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -111,10 +113,11 @@ class KubernetesCluster:
         subresource: str = "",
         dry_run: bool = False,
         force: bool = False,
+        manager: str = "",
     ) -> KubeObject:
         """Patch; ``force`` takes over fields of other managers and means something for ``apply`` only."""
         path = await self._path(ref, subresource)
-        query = {"fieldManager": OWN_MANAGER} | _dry(dry_run)
+        query = {"fieldManager": manager or OWN_MANAGER} | _dry(dry_run)
         forced = query | {"force": "true"}
         headers = {"Content-Type": _CONTENT_TYPES[how]}
         try:
@@ -155,6 +158,46 @@ class KubernetesCluster:
         }
         path = await self._path(ref, "eviction")
         await self._send("POST", path, f"evict {ref}", _dry(dry_run), body, eviction=True)
+
+    async def allowed(self, verb: str, ref: ObjectRef, subresource: str = "") -> bool:
+        """Whether we have the right, as the server itself answers."""
+        resource = await self.resource(ref.kind, ref.api_version)
+        asked = {"verb": verb, "group": resource.group, "resource": resource.plural, "subresource": subresource}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {**asked, "namespace": ref.namespace, "name": ref.name}},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = await self._send("POST", path, f"ask for the right to {verb} {ref}", {}, review)
+        return bool(answer.get("status", {}).get("allowed"))
+
+    async def exec(
+        self, ref: ObjectRef, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
+    ) -> ExecResult:
+        """Run a program in a container; never repeated here."""
+        path = await self._path(ref, "exec")
+        return await self._streams.exec(
+            path, command, container=container, timeout_seconds=timeout_seconds, limit=limit
+        )
+
+    async def logs(
+        self,
+        ref: ObjectRef,
+        *,
+        container: str,
+        limit: int,
+        tail: int | None = None,
+        since_seconds: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """What a container wrote."""
+        given = {"container": container, "tailLines": tail, "sinceSeconds": since_seconds}
+        query = {key: value for key, value in given.items() if value is not None}
+        if previous:
+            query["previous"] = "true"
+        path = await self._path(ref, "log")
+        return await self._streams.logs(path, query, limit=limit, timeout_seconds=self._timeout.total or 0)
 
     async def _path(self, ref: ObjectRef, subresource: str = "") -> str:
         resource = await self.resource(ref.kind, ref.api_version)

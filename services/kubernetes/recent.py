@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from executor.model import ObjectRef
-from executor.ports import Cluster, KubeObject, PatchKind
+from executor.ports import Cluster, ExecResult, KubeObject, PatchKind
 
 _SWEEP = 1_000
 """So many kept answers are worth a look for those that are too old."""
@@ -66,9 +66,12 @@ class RecentReads:
         subresource: str = "",
         dry_run: bool = False,
         force: bool = False,
+        manager: str = "",
     ) -> KubeObject:
         """Patch."""
-        return await self._cluster.patch(ref, body, how=how, subresource=subresource, dry_run=dry_run, force=force)
+        return await self._cluster.patch(
+            ref, body, how=how, subresource=subresource, dry_run=dry_run, force=force, manager=manager
+        )
 
     async def replace(self, ref: ObjectRef, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
         """Replace."""
@@ -85,3 +88,28 @@ class RecentReads:
     async def evict(self, ref: ObjectRef, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
         """Evict."""
         await self._cluster.evict(ref, grace_seconds=grace_seconds, dry_run=dry_run)
+
+    async def allowed(self, verb: str, ref: ObjectRef, subresource: str = "") -> bool:
+        """Whether we have the right."""
+        return await self._cluster.allowed(verb, ref, subresource)
+
+    async def exec(
+        self, ref: ObjectRef, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
+    ) -> ExecResult:
+        """Run a program in a container."""
+        return await self._cluster.exec(ref, command, container=container, timeout_seconds=timeout_seconds, limit=limit)
+
+    async def logs(
+        self,
+        ref: ObjectRef,
+        *,
+        container: str,
+        limit: int,
+        tail: int | None = None,
+        since_seconds: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """What a container wrote."""
+        return await self._cluster.logs(
+            ref, container=container, limit=limit, tail=tail, since_seconds=since_seconds, previous=previous
+        )

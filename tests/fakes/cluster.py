@@ -6,8 +6,8 @@ import base64
 import copy
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,11 +18,12 @@ from fakes.merging import merge, strategic
 
 from executor.errors import Blocked, Conflict, Invalid, NotFound, Owned
 from executor.model import ObjectRef
-from executor.ports import KubeObject, PatchKind
+from executor.ports import ExecResult, KubeObject, PatchKind
 from runbooks.quantities import Quantity
 from services.kubernetes.kinds import Resource
 
 Item = dict[str, Any]
+Program = Callable[[list[str]], ExecResult]
 _SERVER_OWNED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "deletionTimestamp")
 
 
@@ -54,6 +55,9 @@ class FakeCluster:
         frozen: controllers do nothing while it is set.
         stuck_pods: deleted pods stay with a deletion time, as on a node whose kubelet is dead.
         owners: other managers of objects, by kind and name; an apply without force is refused for them.
+        programs: what a program in a container does; replace it to let some run.
+        written: logs, by container and whether it is the run before the present one.
+        denied: rights that we do not have, as ``verb subresource``.
     """
 
     def __init__(self, *, nodes: int = 2) -> None:
@@ -66,6 +70,9 @@ class FakeCluster:
         self.frozen = False
         self.stuck_pods = False
         self.owners: dict[tuple[str, str], str] = {}
+        self.programs: Program = _no_such_program
+        self.written: dict[tuple[str, bool], str] = {}
+        self.denied: set[str] = set()
         for at in range(nodes):
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
             name = f"node-{at + 1}"
@@ -165,6 +172,7 @@ class FakeCluster:
         subresource: str = "",
         dry_run: bool = False,
         force: bool = False,
+        manager: str = "",
     ) -> KubeObject:
         lost = self._called("patch", str(ref), dry_run=dry_run, body=body)
         item = self._items.get(self._ref_key(ref))
@@ -223,7 +231,41 @@ class FakeCluster:
             self._settle()
         self._answer({}, lost)
 
+    async def allowed(self, verb: str, ref: ObjectRef, subresource: str = "") -> bool:
+        return f"{verb} {subresource}" not in self.denied
+
+    async def exec(
+        self, ref: ObjectRef, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
+    ) -> ExecResult:
+        lost = self._called("exec", str(ref), body=list(command))
+        self._container(ref, container)
+        made = self.programs(list(command))
+        if lost is not None:
+            raise lost
+        cut = len(made.stdout) > limit or len(made.stderr) > limit
+        return replace(made, stdout=made.stdout[:limit], stderr=made.stderr[:limit], truncated=cut)
+
+    async def logs(
+        self,
+        ref: ObjectRef,
+        *,
+        container: str,
+        limit: int,
+        tail: int | None = None,
+        since_seconds: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        self._called("logs", str(ref))
+        self._container(ref, container)
+        lines = self.written.get((container, previous), "").splitlines(keepends=True)
+        return "".join(lines if tail is None else lines[len(lines) - tail :])[-limit:]
+
     # Inside.
+
+    def _container(self, ref: ObjectRef, name: str) -> None:
+        pod = self._found(ref)
+        if all(entry["name"] != name for entry in pod["spec"].get("containers") or ()):
+            raise Invalid(f"container {name} is not valid for pod {ref.name}")
 
     def _settle(self) -> None:
         if not self.frozen:
@@ -304,6 +346,10 @@ class FakeCluster:
             least = len(pods) - budget["spec"].get("maxUnavailable", 1) if least is None else least
             if sum(not self.health(other) for other in pods) - 1 < least:
                 raise Blocked(f"cannot evict pod: the disruption budget {budget['metadata']['name']} needs {least}")
+
+
+def _no_such_program(command: list[str]) -> ExecResult:
+    raise Invalid(f"exec {command[0]}: no such file or directory")
 
 
 def _all_well(_pod: Mapping[str, Any]) -> str:

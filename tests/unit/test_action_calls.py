@@ -137,11 +137,11 @@ async def test_a_missing_token_is_said(world):
 def test_every_action_says_what_it_is():
     """A name, a description, described parameters, and an example that fits them."""
     for name, action in default_actions().items():
-        assert name == action.name
+        assert name in (action.name, *action.aliases)
         assert (type(action).__doc__ or "").strip()
         assert all(field.description for field in action.params_model.model_fields.values()), name
         example = parse_yaml(action.example).value
-        assert example["action"] == name
+        assert example["action"] == action.name
         action.params_model.model_validate(example.get("params", {}))
 
 
