@@ -150,7 +150,7 @@ class Files(Protocol):
     async def text(self, folder: str, name: str, *, max_bytes: int) -> str:
         """The text of a file in the runbook's folder or below.
 
-        Errors: ``NotFound`` (names the nearest), ``Forbidden`` (outside of the folder), ``Invalid`` (too long, no text).
+        Errors: ``NotFound`` (names the nearest), ``Forbidden`` (outside of it), ``Invalid`` (too long, no text).
         """
         ...
 

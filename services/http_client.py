@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from executor.errors import Unavailable
+from executor.errors import StepFailed, Unavailable
 
 _MAX_REDIRECTS = 3
 _KEEPING_METHOD = (307, 308)
@@ -36,7 +36,14 @@ class HttpClient:
         await self._client.aclose()
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: str | bytes, timeout_seconds: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: str | bytes,
+        timeout_seconds: float,
+        max_bytes: int = 0,
     ) -> tuple[int, Mapping[str, str], str]:
         """Call a URL.
 
@@ -49,16 +56,18 @@ class HttpClient:
             headers: sent as they are.
             body: may be empty.
             timeout_seconds: for each of connecting, sending and waiting for data.
+            max_bytes: a longer answer is an error; 0: it is cut at the client's own limit.
 
         Returns:
             Status, headers and the text of the answer.
 
         Raises:
             Unavailable: no answer came; whether the call was carried out is unknown.
+            StepFailed: the answer is longer than ``max_bytes``.
         """
         target = httpx.URL(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            status, answer, text = await self._send(method, target, headers, body, timeout_seconds)
+            status, answer, text = await self._send(method, target, headers, body, timeout_seconds, max_bytes=max_bytes)
             following = _redirect(method, target, status, answer)
             if following is None:
                 break
@@ -66,25 +75,36 @@ class HttpClient:
         return status, answer, text
 
     async def _send(
-        self, method: str, url: httpx.URL, headers: Mapping[str, str], body: str | bytes, timeout_seconds: float
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        body: str | bytes,
+        timeout_seconds: float,
+        *,
+        max_bytes: int,
     ) -> tuple[int, Mapping[str, str], str]:
         try:
             async with self._client.stream(
                 method, url, headers=dict(headers), content=body or None, timeout=timeout_seconds
             ) as response:
-                return response.status_code, dict(response.headers), await self._text(response)
+                return response.status_code, dict(response.headers), await self._text(response, max_bytes)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # The URL may hold credentials: only the host is named.
             told = str(error) or type(error).__name__
             raise Unavailable(f"no answer from {url.host}: {told}") from error
 
-    async def _text(self, response: httpx.Response) -> str:
+    async def _text(self, response: httpx.Response, max_bytes: int) -> str:
         content = bytearray()
+        limit = max_bytes or self._max_bytes
         async for chunk in response.aiter_bytes():
             content += chunk
-            if len(content) >= self._max_bytes:
+            if max_bytes and len(content) > max_bytes:
+                # Half a document could be read as a whole one.
+                raise StepFailed(f"the answer from {response.url.host} is longer than {max_bytes} bytes")
+            if len(content) >= limit and not max_bytes:
                 break
-        return bytes(content[: self._max_bytes]).decode(response.encoding or "utf-8", errors="replace")
+        return bytes(content[:limit]).decode(response.encoding or "utf-8", errors="replace")
 
 
 def _redirect(method: str, url: httpx.URL, status: int, headers: Mapping[str, str]) -> httpx.URL | None:

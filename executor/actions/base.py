@@ -33,7 +33,11 @@ class Params(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ports that actions act through."""
+    """The ports that actions act through.
+
+    Attributes:
+        http_base: where addresses that are only a path belong to.
+    """
 
     cluster: Cluster
     http: Http
@@ -46,6 +50,7 @@ class World:
     sql: Sql = field(default_factory=NotSetUp)
     shell: Shell = field(default_factory=NotSetUp)
     files: Files = field(default_factory=NotSetUp)
+    http_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from fakes.cluster import FakeCluster
 
 from executor.actions.base import World
-from executor.errors import MissingSecret
+from executor.errors import MissingSecret, StepFailed
 
 
 class FakeClock:
@@ -65,11 +65,18 @@ class FakeHttp:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.answers: list[tuple[int, str] | Exception] = []
+        self.answers: list[tuple[int, str] | tuple[int, str, Mapping[str, str]] | Exception] = []
         self.seen_keys: dict[str, int] = {}
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: str | bytes, timeout_seconds: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: str | bytes,
+        timeout_seconds: float,
+        max_bytes: int = 0,
     ) -> tuple[int, Mapping[str, str], str]:
         self.requests.append(Request(method, url, dict(headers), body, timeout_seconds))
         key = headers.get("Idempotency-Key", "")
@@ -77,7 +84,9 @@ class FakeHttp:
         answer = self.answers.pop(0) if self.answers else (200, "")
         if isinstance(answer, Exception):
             raise answer
-        return answer[0], {}, answer[1]
+        if max_bytes and len(answer[1].encode()) > max_bytes:
+            raise StepFailed(f"the answer is longer than {max_bytes} bytes")
+        return answer[0], answer[2] if len(answer) > 2 else {}, answer[1]
 
 
 class FakeChat:
