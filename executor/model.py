@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from runbooks.conditions import ChangeWindow
 from runbooks.model import OnFailure
 
 
@@ -85,6 +86,67 @@ class PlannedStep(Model):
     result: Any = None
 
 
+class PlannedCheck(Model):
+    """A precondition, an assumption or a success criterion, with what was found when it was looked at.
+
+    Attributes:
+        on_failure: ``abort``, ``request_approval`` or ``skip``; of preconditions only.
+        holds: None when it could not be read, or was not looked at yet; either is no yes.
+        detail: what was found, for people.
+    """
+
+    name: str
+    description: str = ""
+    check: bool | str | None = None
+    action: str = ""
+    params: Mapping[str, Any] = {}
+    windows: tuple[ChangeWindow, ...] = ()
+    timeout_seconds: float = 10
+    on_failure: str = "abort"
+    holds: bool | None = None
+    detail: str = ""
+
+
+class Trigger(Model):
+    """A reason to take the changes back.
+
+    Attributes:
+        step_failed: id of a step, ``*`` for any, empty for none.
+        condition: an expression or a PromQL comparison; empty for none.
+        health_checks: so many unhealthy looks in a row, 0 for none.
+        window_seconds: for so long the condition must hold.
+        run: the procedure that takes back; empty for the runbook's rollback, or the inverse of each change.
+    """
+
+    step_failed: str = ""
+    not_fixed: bool = False
+    condition: str = ""
+    health_checks: int = 0
+    window_seconds: float = 0
+    run: str = ""
+
+
+class Promises(Model):
+    """What the author promises of the runbook; what is None is not promised."""
+
+    max_duration_seconds: float | None = None
+    min_success_rate: float | None = None
+    max_error_rate: float | None = None
+
+
+class Terms(Model):
+    """What holds around the steps: checks before and after them, reasons to take back, promises.
+
+    They are bound by the runbook's hash; what was found when planning is for people.
+    """
+
+    preconditions: tuple[PlannedCheck, ...] = ()
+    assumptions: tuple[PlannedCheck, ...] = ()
+    criteria: tuple[PlannedCheck, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    promises: Promises = Promises()
+
+
 class Plan(Model):
     """Everything that will be done, bound by its hash.
 
@@ -92,6 +154,7 @@ class Plan(Model):
         context: the template names (incident, params, ...) that deferred rendering and messages use.
         rollback: the runbook's own rollback steps, rendered with the values from before the change; empty means
             that each change is undone by its automatic inverse, last first.
+        terms: what holds around the steps.
         hash: SHA-256 over runbook sha, target and rendered steps (volatile parts left out).
     """
 
@@ -106,6 +169,7 @@ class Plan(Model):
     touched: tuple[str, ...] = ()
     approval_reasons: tuple[str, ...] = ()
     dry_run_first: bool = True
+    terms: Terms = Terms()
     hash: str = ""
 
 
