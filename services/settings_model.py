@@ -308,6 +308,69 @@ class SecretSources(Group):
     folder: FilePath | None = Field(None, description="Folder with one file for each secret, as Kubernetes mounts them")
 
 
+class Http(Group):
+    """Outgoing HTTP of runbooks."""
+
+    base_url: str = Field(
+        "", pattern=r"^(https?://.+)?$", description="Where addresses that are only a path, such as /graphql, belong to"
+    )
+
+
+class Prometheus(Group):
+    """Metrics for runbooks: asked with PromQL, and published."""
+
+    url: str = Field("", pattern=r"^(https?://.+)?$", description="Server that speaks Prometheus's HTTP API")
+    token: SecretStr | None = Field(None, description="Bearer token for it and for the Pushgateway")
+    queries: dict[str, str] = Field(
+        {}, description="PromQL by name, for `metrics.NAME`; templates know namespace, name, kind, pod, container, node"
+    )
+    pushgateway_url: str = Field(
+        "", pattern=r"^(https?://.+)?$", description="Where metrics_publish sends; empty: only the own page of metrics"
+    )
+
+
+class SqlConnection(Group):
+    """One database."""
+
+    url_secret: str = Field(min_length=1, description="Secret that holds the URL: postgresql://... or sqlite:///...")
+    write: bool = Field(False, description="Whether runbooks may write at all, with an approval each time")
+
+
+class Sql(Group):
+    """Databases that runbooks can ask."""
+
+    connections: dict[str, SqlConnection] = Field(
+        {}, description="By name: url_secret (the secret with the URL) and write (false unless runbooks may write)"
+    )
+
+
+class ShellActions(Group):
+    """Programs that runbooks may run on this machine."""
+
+    enabled: bool = Field(False, description="Allow `command` and `script` at all")
+    allow: Texts = Field((), description="Programs, as absolute paths; an interpreter allows whatever it can do")
+    max_seconds: float = Field(120, gt=0, le=3600, description="Longest run of a program")
+    memory_mb: int = Field(512, ge=16, description="Address space of each of its processes, MiB")
+    cpu_seconds: int = Field(60, ge=1, description="Processor time of each of its processes")
+    file_mb: int = Field(64, ge=0, description="Largest file that it may write, MiB")
+    output_kb: int = Field(256, ge=1, le=4096, description="Most output that is kept of each stream, KiB")
+    max_concurrent: int = Field(4, ge=1, le=64, description="Programs at a time")
+
+    @field_validator("allow")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for program in value:
+            if not Path(program).is_absolute():
+                raise ValueError(f"{program} must be an absolute path, such as /usr/bin/{Path(program).name}")
+        return value
+
+
+class Actions(Group):
+    """What only some installations want their runbooks to do."""
+
+    shell: ShellActions = Field(ShellActions(), description="Programs on this machine")
+
+
 class Settings(BaseSettings):
     """All settings. Built from the arguments alone; ``load_settings`` gathers them from their sources."""
 
@@ -328,6 +391,10 @@ class Settings(BaseSettings):
     api: Api = Field(Api(), description="The HTTP side: health, metrics, Alertmanager receiver")
     logging: Logging = Field(Logging(), description="What is logged, and how")
     secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")
+    http: Http = Field(Http(), description="Outgoing HTTP of runbooks")
+    prometheus: Prometheus = Field(Prometheus(), description="Metrics for runbooks: asked with PromQL, and published")
+    sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
+    actions: Actions = Field(Actions(), description="What only some installations want their runbooks to do")
 
     @property
     def default_cluster(self) -> str:
