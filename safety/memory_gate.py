@@ -1,7 +1,8 @@
 """The gate in memory: the same answers as the one on Redis, for replaying what was recorded and for trying runbooks.
 
 It decides with the same policy, keeps the same rates, locks, cooldowns and reservations, and is held to them by the
-same contract suite. Nothing of it is durable, and two processes do not see each other: never put it in front of production.
+same contract suite. Nothing of it is durable, and two processes do not see each other: it never stands in front of
+production.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ UNREACHABLE = "unreachable"
 BLAST_UNKNOWN = "blast_radius_unknown"
 """One of the two sources could not count; it may know, or answer, later."""
 
+NOT_COUNTED = "the graph cannot count the blast radius"
+"""Why a human is asked where the operator prefers that to a refusal."""
+
 TEMPORARY_CHECKS = frozenset({"pause", "cooldown", "lock", "runbook_rate", "cluster_rate", UNREACHABLE, BLAST_UNKNOWN})
 """Checks whose no passes with time."""
 
@@ -132,42 +135,20 @@ class Permits:
         return Planned(proposal, plan, self._ask_about(request, plan, blast))
 
     def _request(self, proposal: Proposal) -> GateRequest:
-        incident, runbook = proposal.match.incident, proposal.match.runbook.runbook
-        safety = runbook.safety
-        return GateRequest(
-            execution_id=proposal.execution_id,
-            tenant=incident.tenant,
-            cluster=incident.cluster,
-            runbook_id=runbook.id,
-            target_key=incident.target.key,
-            namespaces=(incident.target.namespace,),
-            confidence=incident.cause.confidence,
-            plan_hash="",
-            blast=BlastRadius(None, None, ()),
-            limits=Limits(
-                min_confidence=runbook.trigger.min_confidence,
-                max_executions_per_hour=safety.max_executions_per_hour,
-                blast_radius=safety.blast_radius_limit,
-                cooldown_seconds=self._cooldown(proposal.match),
-            ),
-            approval=proposal.approval,
-        )
+        return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
 
     def _ask_about(self, request: GateRequest, plan: Plan, blast: BlastRadius) -> GateRequest:
         reasons = plan.approval_reasons
         if blast.graph is None and self._unknown_blast_asks:
             # The operator chose to be asked instead of refused when the graph does not know a target.
             blast = replace(blast, graph=blast.live)
-            reasons = (*reasons, "the graph cannot count the blast radius")
+            reasons = (*reasons, NOT_COUNTED)
         return replace(request, namespaces=plan.namespaces, plan_hash=plan.hash, blast=blast, approval_reasons=reasons)
-
-    def _cooldown(self, match: Match) -> float:
-        return max(match.runbook.runbook.safety.cooldown, self._least_cooldown).total_seconds()
 
     def _decision(self, planned: Planned, answer: Answer, now: datetime) -> DecisionRecord:
         proposal = planned.proposal
         if isinstance(answer, Refusal):
-            return self._refused(proposal, answer, now, plan=planned.plan)
+            return self._refused(proposal, answer, now, planned)
         if isinstance(answer, Permit):
             return self._record(
                 proposal,
@@ -208,7 +189,7 @@ class Permits:
             plan=planned.plan,
             incident=flat_facts(match.incident),
             status=status,
-            cooldown_seconds=self._cooldown(match),
+            cooldown_seconds=planned.request.limits.cooldown_seconds,
             settle_seconds=runbook.verification.settle.total_seconds(),
             verify_timeout_seconds=runbook.verification.timeout.total_seconds(),
             on_not_fixed=runbook.verification.on_not_fixed.value,
@@ -216,15 +197,19 @@ class Permits:
             requested_at=now,
         )
 
-    def _refused(self, proposal: Proposal, refusal: Refusal, now: datetime, plan: Plan | None = None) -> DecisionRecord:
+    def _refused(
+        self, proposal: Proposal, refusal: Refusal, now: datetime, planned: Planned | None = None
+    ) -> DecisionRecord:
         unknown = refusal.check == "blast_radius" and "missing" in refusal.numbers
+        # What was measured goes along: with it the question can be asked again later, of other limits.
+        measured = {"plan": planned.plan.hash, **_blast_numbers(planned.request.blast)} if planned else {}
         return self._record(
             proposal,
             DecisionKind.REFUSAL,
             now,
             check=BLAST_UNKNOWN if unknown else refusal.check,
             message=refusal.message,
-            numbers={**refusal.numbers, **({"plan": plan.hash} if plan else {})},
+            numbers={**refusal.numbers, **measured},
         )
 
     def _not_planned(self, proposal: Proposal, check: str, why: str, now: datetime) -> DecisionRecord:
@@ -243,6 +228,32 @@ class Permits:
             **incident_facts(proposal.located, proposal.match.incident),
             **facts,
         )
+
+
+def question(
+    match: Match, execution_id: str, least_cooldown: timedelta, approval: GrantedApproval | None = None
+) -> GateRequest:
+    """What the gate is asked about a match, as far as it is known before there is a plan."""
+    incident, runbook = match.incident, match.runbook.runbook
+    safety = runbook.safety
+    return GateRequest(
+        execution_id=execution_id,
+        tenant=incident.tenant,
+        cluster=incident.cluster,
+        runbook_id=runbook.id,
+        target_key=incident.target.key,
+        namespaces=(incident.target.namespace,),
+        confidence=incident.cause.confidence,
+        plan_hash="",
+        blast=BlastRadius(None, None, ()),
+        limits=Limits(
+            min_confidence=runbook.trigger.min_confidence,
+            max_executions_per_hour=safety.max_executions_per_hour,
+            blast_radius=safety.blast_radius_limit,
+            cooldown_seconds=max(safety.cooldown, least_cooldown).total_seconds(),
+        ),
+        approval=approval,
+    )
 
 
 def _blast_numbers(blast: BlastRadius) -> dict[str, float | str]:
