@@ -9,12 +9,16 @@ from typing import Any
 from executor.actions.base import Action, ActionTable
 from executor.actions.check import CheckNeo4j
 from executor.actions.drain import KubectlDrain
+from executor.actions.execing import KubectlExec
 from executor.actions.flow import Calculate, Wait
+from executor.actions.jobs import KubectlCreateJob
 from executor.actions.kubectl_apply import KubectlApply
 from executor.actions.kubectl_delete import KubectlDelete
 from executor.actions.kubectl_read import KubectlGet, KubectlRolloutStatus
 from executor.actions.kubectl_write import KubectlPatch
 from executor.actions.labels import KubectlAnnotate, KubectlLabel
+from executor.actions.listing import KubectlCheckReady, KubectlList
+from executor.actions.logs import KubectlLogs
 from executor.actions.nodes import KubectlCordon, KubectlUncordon
 from executor.actions.pausing import KubectlRolloutPause, KubectlRolloutResume
 from executor.actions.people import SlackNotify
@@ -31,6 +35,7 @@ def default_actions() -> ActionTable:
     """Every action, by its name and by its aliases."""
     actions: tuple[Action[Any], ...] = (
         KubectlGet(),
+        KubectlList(),
         KubectlPatch(),
         KubectlApply(),
         KubectlDelete(),
@@ -38,6 +43,7 @@ def default_actions() -> ActionTable:
         KubectlRolloutRestart(),
         KubectlRolloutUndo(),
         KubectlRolloutStatus(),
+        KubectlCheckReady(),
         KubectlRolloutPause(),
         KubectlRolloutResume(),
         KubectlSetImage(),
@@ -48,6 +54,9 @@ def default_actions() -> ActionTable:
         KubectlCordon(),
         KubectlUncordon(),
         KubectlDrain(),
+        KubectlCreateJob(),
+        KubectlExec(),
+        KubectlLogs(),
         Calculate(),
         Wait(),
         CheckNeo4j(),

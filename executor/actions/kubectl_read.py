@@ -44,7 +44,7 @@ output_var: current_memory
     async def plan(self, params: GetParams, facts: TargetFacts, world: World) -> Planned:
         """Read."""
         wanted = aim(params.resource, params.name, params.namespace, facts)
-        found = await _or_successor(wanted, facts, world)
+        found = await or_successor(wanted, facts, world)
         result = masked(found)
         return Planned(
             params=params.model_dump(mode="json", exclude_none=True),
@@ -59,7 +59,7 @@ output_var: current_memory
         return masked(found) if params.field is None else read_field(masked(found), params.field)
 
 
-async def _or_successor(wanted: Aim, facts: TargetFacts, world: World) -> KubeObject:
+async def or_successor(wanted: Aim, facts: TargetFacts, world: World) -> KubeObject:
     """The object; for the incident's pod, when it is gone, one that its owner has put in its place."""
     if wanted.kind != "Pod" or wanted.name != facts.pod or facts.target.kind not in WORKLOADS:
         return await existing(wanted, facts, world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -25,6 +26,8 @@ _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _MOST_READ = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
 _OK, _UNAUTHORIZED = 200, 401
+_IN_WORDS = re.compile(r"exit status (\d{1,3})$")
+_NOT_FOUND = "executable file not found"
 
 
 class PodStreams:
@@ -170,8 +173,14 @@ def _exit_code(answer: Mapping[str, Any], what: str) -> int:
     for cause in causes:
         if cause.get("reason") == "ExitCode":
             return int(cause.get("message") or 1)
-    # The runtime failed, not the program: whether it was started is in no field.
-    raise Invalid(f"{what}: {answer.get('message') or answer.get('reason') or 'it could not be run'}")
+    told = str(answer.get("message") or answer.get("reason") or "no reason is given")
+    if found := _IN_WORDS.search(told):
+        # Some runtimes say the code in their text only.
+        return int(found[1])
+    if _NOT_FOUND in told:
+        raise Invalid(f"{what}: {told}")
+    # The runtime failed, not the program, and whether that was started is in no field.
+    raise Unavailable(f"{what}: {told}")
 
 
 def _status(content: bytes) -> dict[str, Any]:
