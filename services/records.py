@@ -158,6 +158,7 @@ class DecisionState:
     Attributes:
         event_id: of the event that opened it.
         taken: as in ``OpenIncident``.
+        busy: an execution that it led to has not ended.
     """
 
     id: str
@@ -170,6 +171,7 @@ class DecisionState:
     closed: bool = False
     event_id: str = ""
     taken: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

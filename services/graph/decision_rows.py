@@ -177,6 +177,7 @@ def state_of(row: Mapping[str, Any]) -> DecisionState:
         closed=row.get("closed_at") is not None,
         event_id=row.get("event_id") or "",
         taken=_taken(row),
+        busy=bool(row.get("busy")),
     )
 
 

@@ -58,7 +58,7 @@ def _uncounted(folded: Folded, taken: Mapping[tuple[str, int], int]) -> Folded:
 def settle_pending(
     pending: Sequence[tuple[Case, DecisionRecord]], known: Mapping[str, DecisionState], window: timedelta
 ) -> list[DecisionRecord | Repeat]:
-    """A fresh delivery of an alert that is waited for, or had no answer a short while ago, is a repeat of that."""
+    """A fresh delivery of an alert that is waited for, acted on, or had no answer a short while ago, repeats that."""
     written: list[DecisionRecord | Repeat] = []
     for case, record in pending:
         state = None if case.waiting else known.get(case.signal.alert_key)
@@ -67,9 +67,12 @@ def settle_pending(
 
 
 def _still_open(state: DecisionState, case: Case, window: timedelta) -> bool:
-    """Whether a decision without an incident takes a further delivery of its alert."""
+    """Whether a decision takes a further delivery of its alert, whose cause or target cannot be told just now.
+
+    While the incident of the alert is acted on, it is a repeat of that: the fix itself makes pods disappear.
+    """
     recent = case.signal.seen_at - state.first_seen <= window
-    return state.kind is DecisionKind.WAITING or (not state.incident_id and recent)
+    return state.kind is DecisionKind.WAITING or state.busy or (not state.incident_id and recent)
 
 
 def as_it_stands(one: Located, known: OpenIncident) -> Incident:

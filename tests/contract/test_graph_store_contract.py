@@ -475,6 +475,22 @@ async def test_an_incident_is_over_when_its_execution_ended_and_cooled_down(stor
         assert (await store.ledger.open_incidents([problem.fingerprint]))[problem.fingerprint].closed is closed
 
 
+async def test_an_alert_is_busy_until_the_execution_that_followed_from_it_has_ended(store):
+    """From the permit on, running included: what comes in meanwhile belongs to it."""
+    problem = incident(signal())
+    key = problem.signal.alert_key
+
+    async def busy():
+        return (await store.ledger.open_alerts([key]))[key].busy
+
+    written = await _permit(store, of=problem)
+    assert await busy()
+    claim = await store.permits.claim(written.execution.id, written.execution.plan.hash, "h", 30)
+    assert await busy()
+    await store.journal.finish(written.execution.id, claim.epoch, Outcome.SUCCESS, Verdict.VERIFIED)
+    assert not await busy()
+
+
 # Approvals
 
 

@@ -138,6 +138,7 @@ class MemoryStore(MemoryApprovalStore):
                     incident_id=stored.record.incident.id if stored.record.incident else "",
                     event_id=stored.record.signal.event_id,
                     taken=dict(stored.high),
+                    busy=any(self.executions[one].record.status is not Status.DONE for one in stored.executions),
                 )
         return found
 

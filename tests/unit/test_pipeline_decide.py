@@ -155,6 +155,20 @@ async def test_a_cluster_that_does_not_answer_leaves_the_decision_waiting_with_i
     assert rig.outcomes() == ["success"]
 
 
+@pytest.mark.parametrize("trouble", ["the cluster does not answer", "the cause is not known yet"])
+async def test_a_delivery_that_cannot_be_placed_while_its_incident_is_acted_on_is_a_repeat(trouble):
+    """The fix itself makes pods disappear; no second decision is opened beside the one that acts."""
+    rig = Rig(handoff=False)
+    process = rig.process()
+    await process.ingest.on_batch([rig.event()])
+    permit = rig.only(DecisionKind.PERMIT)
+    rig.clock.passed += 5  # what was looked up for the first delivery is too old by now
+    rig.cluster.broken = trouble == "the cluster does not answer"
+    await process.ingest.on_batch([rig.event(explained=trouble != "the cause is not known yet")])
+    assert rig.decisions() == [permit]
+    assert rig.count(permit) == 2
+
+
 async def test_a_stale_message_is_recorded_and_nothing_runs():
     """A new consumer group begins with the history of the topic."""
     rig = Rig()
