@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import orjson
 import stamina
 from kubernetes.aio.client.exceptions import ApiException
@@ -20,6 +19,7 @@ from services.kubernetes.discovery import discover
 from services.kubernetes.failures import OWN_MANAGER, FieldsOwned, failure
 from services.kubernetes.kinds import KindIndex, Resource
 from services.kubernetes.streams import PodStreams
+from services.kubernetes.transport import Transport
 
 _CONTENT_TYPES: Mapping[PatchKind, str] = {
     "strategic": "application/strategic-merge-patch+json",
@@ -48,8 +48,7 @@ class KubernetesCluster:
     """
 
     def __init__(self, api: Any, *, timeout_seconds: float = 10.0, renew: Renew | None = None) -> None:
-        self._api = api
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._transport = Transport(api, timeout_seconds)
         self._renew = renew
         self._kinds = KindIndex(())
         self._discovered_at = 0.0
@@ -58,7 +57,7 @@ class KubernetesCluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._transport.close()
 
     async def resource(self, kind: str, api_version: str = "") -> Resource:
         """The resource that a word means (``deploy``, ``Deployment``, ``rollouts.argoproj.io``).
@@ -227,33 +226,17 @@ class KubernetesCluster:
         headers: Mapping[str, str] | None = None,
         eviction: bool = False,
     ) -> dict[str, Any]:
-        url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        status, content = await self._exchange(method, url, what, headers or {}, body)
+        target = f"{path}?{urlencode(query)}" if query else path
+        status, content = await self._transport.exchange(method, target, what, headers or {}, body)
         if status == _UNAUTHORIZED and self._renew is not None:
             # Nothing was done, so this may be repeated, whatever it was.
             await self._renew()
-            status, content = await self._exchange(method, url, what, headers or {}, body)
+            status, content = await self._transport.exchange(method, target, what, headers or {}, body)
         answer = _json(content)
         if not _OK <= status < _MULTIPLE:
             cause = ApiException(status=status, reason=str(answer.get("reason", "")))
             raise failure(status, answer, what, eviction=eviction) from cause
         return answer
-
-    async def _exchange(
-        self, method: str, url: str, what: str, headers: Mapping[str, str], body: Any
-    ) -> tuple[int, bytes]:
-        sent = {"Accept": "application/json", "User-Agent": OWN_MANAGER, **headers}
-        try:
-            await self._api.update_params_for_auth(sent, [], ["BearerToken"], "", method, body)
-            answer = await self._api.rest_client.request(
-                method, url, headers=sent, body=body, _request_timeout=self._timeout
-            )
-            content: bytes = await answer.read()
-            return int(answer.status), content
-        except TimeoutError as error:
-            raise Unavailable(f"{what}: no answer within {self._timeout.total:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{what}: {error or type(error).__name__}") from error
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

@@ -31,6 +31,7 @@ class OldServer:
     def __init__(self) -> None:
         self.answers: list[Callable[[], web.Response]] = []
         self.seen: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.hangs = False
         self.url = ""
 
@@ -43,6 +44,7 @@ class OldServer:
         if self.hangs:
             await asyncio.sleep(2)
         self.seen.append(f"{request.method} {request.path_qs}")
+        self.headers.append(dict(request.headers))
         return self.answers.pop(0)() if self.answers else web.json_response({"kind": "Pod"})
 
 
@@ -130,6 +132,37 @@ async def test_refused_credentials_are_renewed_once(old):
     with pytest.raises(Forbidden):
         await cluster.patch(POD, {}, how="merge")
     assert renewed == [1, 1]
+    await cluster.close()
+
+
+async def test_a_proxy_of_the_environment_is_used(old, monkeypatch):
+    """Unless the environment says that this server is reached without one."""
+    monkeypatch.setenv("http_proxy", old.url)
+    monkeypatch.setenv("no_proxy", "api.direct.invalid")
+    cluster = KubernetesCluster(ApiClient(Configuration(host="http://api.proxied.invalid")), timeout_seconds=2)
+    assert await cluster.get("pod", "p", "n") == {"kind": "Pod"}
+    assert old.headers[-1]["Host"] == "api.proxied.invalid"
+    await cluster.close()
+    direct = KubernetesCluster(ApiClient(Configuration(host="http://api.direct.invalid")), timeout_seconds=2)
+    with pytest.raises(Unavailable):
+        await direct.patch(POD, {}, how="merge")
+    await direct.close()
+
+
+async def test_credentials_come_from_the_kubeconfig_only(old, monkeypatch, tmp_path):
+    """A token is sent as it was loaded; what a netrc file says about the host does not count."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    bare = KubernetesCluster(ApiClient(Configuration(host=old.url)))
+    await bare.get("pod", "p", "n")
+    assert "Authorization" not in old.headers[-1]
+    await bare.close()
+    known = Configuration(host=old.url, api_key={"BearerToken": "t0ken"}, api_key_prefix={"BearerToken": "Bearer"})
+    cluster = KubernetesCluster(ApiClient(known))
+    await cluster.patch(POD, {"metadata": {"labels": {1: "x"}}}, how="merge")
+    assert {key.lower(): value for key, value in old.headers[-1].items()}["authorization"] == "Bearer t0ken"
     await cluster.close()
 
 
