@@ -48,6 +48,7 @@ class KubernetesCluster:
     """
 
     def __init__(self, api: Any, *, timeout_seconds: float = 10.0, renew: Renew | None = None) -> None:
+        self._seconds = timeout_seconds
         self._transport = Transport(api, timeout_seconds)
         self._renew = renew
         self._kinds = KindIndex(())
@@ -196,7 +197,7 @@ class KubernetesCluster:
         if previous:
             query["previous"] = "true"
         path = await self._path(ref, "log")
-        return await self._streams.logs(path, query, limit=limit, timeout_seconds=self._timeout.total or 0)
+        return await self._streams.logs(path, query, limit=limit, timeout_seconds=self._seconds)
 
     async def _path(self, ref: ObjectRef, subresource: str = "") -> str:
         resource = await self.resource(ref.kind, ref.api_version)
