@@ -65,7 +65,8 @@ __all__ = [
 FOREIGN = ("ROOTMEND_CONFIG", "ROOTMEND_STATE", "ROOTMEND_CACHE", "ROOTMEND_MAVEN_URL")
 """Variables that are no settings: they say where files are."""
 
-_PATHS: tuple[KeyPath, ...] = (("kubernetes", "kubeconfig"), ("neo4j", "ca_file"), ("secrets", "folder"))
+_PEOPLE: tuple[KeyPath, ...] = (("mail", "ca_file"), ("screenshots", "browser"), ("screenshots", "reports"))
+_PATHS: tuple[KeyPath, ...] = (("kubernetes", "kubeconfig"), ("neo4j", "ca_file"), ("secrets", "folder"), *_PEOPLE)
 _SIMILAR = 60
 """Least similarity, of 100, at which a name is worth suggesting."""
 

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
+from services.settings_base import FilePath, Group, Texts
+from services.settings_people import (
+    JiraSettings,
+    MailSettings,
+    PagerDutySettings,
+    ScreenshotSettings,
+    ServiceNowSettings,
+    TeamsSettings,
+)
 
 PREFIX = "ROOTMEND_"
 DELIMITER = "__"
@@ -25,38 +33,10 @@ PACKAGED = "packaged"
 """Stands for the catalog that comes with the product, in ``runbooks.paths``."""
 
 
-def _listed(value: object) -> object:
-    """A variable holds a list as JSON or with commas; one value alone is a list of one."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if text.startswith("["):
-        return orjson.loads(text)
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-"""A list of texts; in a variable: JSON, or separated by commas."""
-
-
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than zero")
     return value
-
-
-def _expand(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) and value else value
-
-
-FilePath = Annotated[Path, BeforeValidator(_expand)]
-"""A path; in the settings file it is relative to that file."""
-
-
-class Group(BaseModel):
-    """Base of all groups: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Topics(Group):
@@ -388,6 +368,12 @@ class Settings(BaseSettings):
     execution: Execution = Field(Execution(), description="Running plans")
     approvals: Approvals = Field(Approvals(), description="Asking people")
     slack: Slack = Field(Slack(), description="Messages to people")
+    teams: TeamsSettings = Field(TeamsSettings(), description="Cards in Microsoft Teams")
+    pagerduty: PagerDutySettings = Field(PagerDutySettings(), description="Pages for the people on call")
+    mail: MailSettings = Field(MailSettings(), description="Mail to people")
+    jira: JiraSettings = Field(JiraSettings(), description="Tickets in Jira")
+    servicenow: ServiceNowSettings = Field(ServiceNowSettings(), description="Tickets in ServiceNow")
+    screenshots: ScreenshotSettings = Field(ScreenshotSettings(), description="Pictures of pages, and their baselines")
     api: Api = Field(Api(), description="The HTTP side: health, metrics, Alertmanager receiver")
     logging: Logging = Field(Logging(), description="What is logged, and how")
     secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")

@@ -22,7 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from executor.data_ports import Files, Metrics, MetricsSink, NotSetUp, Shell, Sql
 from executor.errors import StepFailed
 from executor.model import Access, Change, ObjectRef, PlannedStep
+from executor.people_ports import People
 from executor.ports import Chat, Clock, Cluster, GraphReader, Http, Secrets
+from executor.screen_ports import NoScreens, Screens
 
 
 class Params(BaseModel):
@@ -50,6 +52,8 @@ class World:
     sql: Sql = field(default_factory=NotSetUp)
     shell: Shell = field(default_factory=NotSetUp)
     files: Files = field(default_factory=NotSetUp)
+    people: People = field(default_factory=People)
+    screens: Screens = field(default_factory=NoScreens)
     http_base: str = ""
 
 

@@ -82,6 +82,10 @@ def missing_files(settings: Settings) -> Iterator[str]:
         yield f"kubernetes.kubeconfig: there is no file {kubeconfig}"
     if settings.neo4j.ca_file is not None and not settings.neo4j.ca_file.is_file():
         yield f"neo4j.ca_file: there is no file {settings.neo4j.ca_file}"
+    if settings.mail.ca_file is not None and not settings.mail.ca_file.is_file():
+        yield f"mail.ca_file: there is no file {settings.mail.ca_file}"
+    if settings.screenshots.browser is not None and not settings.screenshots.browser.is_file():
+        yield f"screenshots.browser: there is no file {settings.screenshots.browser}"
     if settings.secrets.folder is not None and not settings.secrets.folder.is_dir():
         yield f"secrets.folder: there is no folder {settings.secrets.folder}"
 
