@@ -18,13 +18,14 @@ MARK = "rootmend-practice"
 KUBELET_LABEL = "practice.rootmend.dev/kubelet"
 """Nodes with this label set to `running` are kept alive by KWOK; taking it away is how a kubelet dies."""
 
+_MANIFESTS = ("rootmend-rbac.yaml", *(f"rootmend-rbac-{part}.yaml" for part in ("secrets", "exec", "jobs")))
 _YEAR = 365 * 24 * 3600
 _RENEW_BEFORE = 30 * 24 * 3600
 
 
 def manifests() -> Iterator[dict[str, Any]]:
     """The objects that make the account of the pipeline."""
-    for name in ("rootmend-rbac.yaml", "rootmend-rbac-secrets.yaml"):
+    for name in _MANIFESTS:
         yield from yaml.safe_load_all((files("compose") / "manifests" / name).read_text(encoding="utf-8"))
 
 

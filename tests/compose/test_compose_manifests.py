@@ -10,6 +10,9 @@ from compose.practice.api import object_path
 from compose.state import Secrets
 
 
+OPTIONAL = ("rootmend-secrets", "rootmend-exec", "rootmend-jobs")
+
+
 def rules(role):
     found = [
         each for each in bootstrap.manifests() if each["kind"] == "ClusterRole" and each["metadata"]["name"] == role
@@ -24,7 +27,7 @@ def rules(role):
 
 def test_nothing_is_granted_with_a_star():
     """Each right is named."""
-    assert not any("*" in right for role in ("rootmend", "rootmend-secrets") for right in rules(role))
+    assert not any("*" in right for role in ("rootmend", *OPTIONAL) for right in rules(role))
 
 
 def test_the_pipeline_cannot_raise_its_own_rights():
@@ -44,10 +47,12 @@ def test_what_it_may_change_is_a_short_list():
         ("apps", "deployments", "patch"),
         ("apps", "statefulsets", "patch"),
         ("apps", "daemonsets", "patch"),
+        ("batch", "cronjobs", "patch"),
         ("apps", "deployments/scale", "patch"),
         ("apps", "statefulsets/scale", "patch"),
         ("", "nodes", "patch"),
         ("", "pods/eviction", "create"),
+        ("", "pods", "patch"),
         ("", "pods", "delete"),
         ("authorization.k8s.io", "selfsubjectaccessreviews", "create"),
     }
@@ -57,6 +62,12 @@ def test_secrets_are_a_right_of_their_own():
     """Who does not want Rootmend to renew pull secrets leaves one file out, and they cannot be listed."""
     assert {right for right in rules("rootmend-secrets") if right[1] != "secrets"} == set()
     assert not {"list", "watch"} & {verb for _, _, verb in rules("rootmend-secrets")}
+
+
+def test_programs_and_jobs_are_rights_of_their_own():
+    """Both reach further than any other right, so an installation without them leaves their files out."""
+    assert rules("rootmend-exec") == {("", "pods/exec", "get"), ("", "pods/exec", "create")}
+    assert rules("rootmend-jobs") == {("batch", "jobs", "create"), ("batch", "jobs", "delete")}
 
 
 @pytest.mark.parametrize(
