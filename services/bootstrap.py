@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from executor.actions import action_schemas, default_actions
 from executor.actions.base import World
+from executor.exec_rules import ExecRules
 from executor.planner import Planner
 from executor.runner import Executor
 from matcher.bridge import BackOff
@@ -225,6 +226,7 @@ def world(parts: Parts) -> World:
             on_read=masker.register,
         ),
         clock=parts.clock,
+        exec_rules=ExecRules(settings.actions.exec.enabled, settings.actions.exec.allow),
     )
 
 

@@ -18,6 +18,7 @@ from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_base import FilePath, Group, Texts
+from services.settings_exec import ExecActions
 from services.settings_people import (
     JiraSettings,
     MailSettings,
@@ -349,6 +350,7 @@ class Actions(Group):
     """What only some installations want their runbooks to do."""
 
     shell: ShellActions = Field(ShellActions(), description="Programs on this machine")
+    exec: ExecActions = Field(ExecActions(), description="Programs in the cluster's containers")
 
 
 class Settings(BaseSettings):

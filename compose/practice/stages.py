@@ -26,7 +26,7 @@ LAST_LOG = (
 )
 """What the run of a container before the present one logged."""
 EXEC_NAMESPACE = "practice-exec"
-"""Commands can be run in pods of this namespace only. They run on this machine, in an empty folder: no container does."""
+"""Commands can be run in pods of this namespace only: they run on this machine, in an empty folder."""
 
 
 class _Strict(BaseModel):

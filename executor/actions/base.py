@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from executor.data_ports import Files, Metrics, MetricsSink, NotSetUp, Shell, Sql
 from executor.errors import StepFailed
+from executor.exec_rules import ExecRules
 from executor.model import Access, Change, ObjectRef, PlannedStep
 from executor.people_ports import People
 from executor.ports import Chat, Clock, Cluster, GraphReader, Http, Secrets
@@ -52,6 +53,7 @@ class World:
     sql: Sql = field(default_factory=NotSetUp)
     shell: Shell = field(default_factory=NotSetUp)
     files: Files = field(default_factory=NotSetUp)
+    exec_rules: ExecRules = field(default_factory=ExecRules)
     people: People = field(default_factory=People)
     screens: Screens = field(default_factory=NoScreens)
     http_base: str = ""

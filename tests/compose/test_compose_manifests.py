@@ -9,7 +9,6 @@ from compose.practice import bootstrap, keys, kubeconfig
 from compose.practice.api import object_path
 from compose.state import Secrets
 
-
 OPTIONAL = ("rootmend-secrets", "rootmend-exec", "rootmend-jobs")
 
 
