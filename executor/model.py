@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.conditions import ChangeWindow
-from runbooks.model import OnFailure
+from runbooks.model import OnFailure, OnSuccess, RetryOn
 
 
 class Model(BaseModel):
@@ -60,6 +60,17 @@ class Change(Model):
     irreversible: bool = False
 
 
+class RetryPolicy(Model):
+    """When a failed attempt is followed by another, and how long after it."""
+
+    attempts: int
+    backoff_seconds: float
+    factor: float
+    max_backoff_seconds: float
+    jitter: float
+    on: tuple[RetryOn, ...]
+
+
 class PlannedStep(Model):
     """A step with everything rendered that can be known before the first change.
 
@@ -67,6 +78,15 @@ class PlannedStep(Model):
         params: rendered; secrets stay references (``__secret:NAME__``) until the moment of use.
         deferred: names of steps whose output is needed to finish rendering; empty for nearly all.
         result: what a read or calculation gave while planning; such a step is not run again.
+        depends_on: ids of the steps that must have ended before; None for the one that is listed before it.
+        for_each: a list of templates, or a template that gives a list, when its items are known only later.
+        items: what it runs for, when that is known; ``each`` holds the step of each item.
+        item: which item this is the step of; None for a step that runs once.
+        save_state: templates of values that are kept when its turn comes; ``state`` holds those known already.
+        require_approval: whether a human is asked before it runs; ``question`` is what they are told.
+        run_on_failure: name of the procedure that runs when it fails, before ``on_failure`` follows.
+        scope: id of the step that called the runbook it belongs to; empty for the runbook of the plan.
+        role: ``enter`` and ``leave`` stand around the steps of a called runbook.
     """
 
     index: int
@@ -84,6 +104,33 @@ class PlannedStep(Model):
     changes: tuple[Change, ...] = ()
     planned: bool = False
     result: Any = None
+    depends_on: tuple[str, ...] | None = None
+    for_each: str | tuple[Any, ...] | None = None
+    items: tuple[Any, ...] | None = None
+    each: tuple[PlannedStep, ...] = ()
+    item: int | None = None
+    max_parallel: int = 1
+    retry: RetryPolicy | None = None
+    outputs: Mapping[str, Any] = {}
+    save_state: Mapping[str, Any] = {}
+    state: Mapping[str, Any] = {}
+    require_approval: bool | str = False
+    question: str = ""
+    approval_seconds: float | None = None
+    run_on_failure: str = ""
+    on_success: OnSuccess = OnSuccess.CONTINUE
+    scope: str = ""
+    role: Literal["", "enter", "leave"] = ""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it runs once for each of several items."""
+        return self.for_each is not None or self.items is not None
+
+    @property
+    def leaves(self) -> tuple[PlannedStep, ...]:
+        """The steps of its items, as far as they are known; else the step itself."""
+        return self.each if self.items is not None else (self,)
 
 
 class PlannedCheck(Model):
@@ -155,6 +202,12 @@ class Plan(Model):
         rollback: the runbook's own rollback steps, rendered with the values from before the change; empty means
             that each change is undone by its automatic inverse, last first.
         terms: what holds around the steps.
+        procedures: named lists of steps that run when a step fails, or instead of the rollback.
+        timeout_seconds: for all steps together; after it the execution is rolled back.
+        max_parallel: most steps that run at the same time.
+        approval_seconds: how long a human may take to answer a question about a step.
+        scopes: the template names of the runbooks that are called, by the id of the step that calls.
+        called: id and sha of each called runbook, by the same ids.
         hash: SHA-256 over runbook sha, target and rendered steps (volatile parts left out).
     """
 
@@ -170,6 +223,12 @@ class Plan(Model):
     approval_reasons: tuple[str, ...] = ()
     dry_run_first: bool = True
     terms: Terms = Terms()
+    procedures: Mapping[str, tuple[PlannedStep, ...]] = {}
+    timeout_seconds: float = 3600
+    max_parallel: int = 4
+    approval_seconds: float = 1800
+    scopes: Mapping[str, Mapping[str, Any]] = {}
+    called: Mapping[str, str] = {}
     hash: str = ""
 
 
@@ -183,13 +242,28 @@ class StepStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Attempt(Model):
+    """An attempt of a step that failed, and was followed by another."""
+
+    number: int
+    kind: str
+    error: str
+    started_at: datetime
+    finished_at: datetime
+
+
 class StepRun(Model):
     """One run of one step, as it is written to the journal.
 
     Attributes:
-        id: ``<execution id>/<phase>/<index>``; phase is ``step``, ``rollback`` or ``undo``.
+        id: ``<execution id>/<phase>/<index>``, for an item of ``for_each`` with ``/<item>``; the phases are those of
+            ``executor.phases``.
         before: prior objects by reference, saved with the intent.
         output: what the step gave; masked, and bounded in size.
+        attempt: the one that ended it, or that is under way; ``attempts`` tells of those before.
+        items: what ``for_each`` runs for, fixed with its intent.
+        outputs: named parts of the output.
+        state: values that were kept before the step acted.
     """
 
     id: str
@@ -204,6 +278,12 @@ class StepRun(Model):
     error: str = ""
     started_at: datetime
     finished_at: datetime | None = None
+    item: int | None = None
+    attempt: int = 1
+    attempts: tuple[Attempt, ...] = ()
+    items: tuple[Any, ...] | None = None
+    outputs: Mapping[str, Any] = {}
+    state: Mapping[str, Any] = {}
 
 
 class Verdict(StrEnum):
@@ -250,6 +330,7 @@ class ExecutionRecord(Model):
         incident: flat facts for messages and records: id, event_id, tenant, cluster, reason, cause_event_id,
             confidence, subject and target as mappings, opened_at.
         verify_from: when the steps were done and the verification window opened.
+        rollback_with: the procedure that takes the changes back; empty for the runbook's own rollback.
     """
 
     id: str
@@ -269,4 +350,5 @@ class ExecutionRecord(Model):
     started_at: datetime | None = None
     verify_from: datetime | None = None
     finished_at: datetime | None = None
+    rollback_with: str = ""
     resumed: bool = False

@@ -13,7 +13,7 @@ from runbooks.filters import FUNCTIONS
 from runbooks.sandbox import has_template, parse
 
 _CACHED = 512
-_GROUPS = frozenset({"steps", "params", "secrets"})
+_GROUPS = frozenset({"steps", "params", "secrets", "state", "execution"})
 _OPTIONAL_FILTERS = frozenset({"default", "d", "required"})
 _OPTIONAL_TESTS = frozenset({"defined", "undefined"})
 
@@ -139,8 +139,8 @@ def names_used(value: Any) -> frozenset[str]:
     """Names that the templates in a value use.
 
     Returns:
-        ``steps.ID``, ``params.NAME`` and ``secrets.NAME`` for these three, the first part alone for everything else
-        (``incident``, ``current_memory``).
+        ``steps.ID``, ``params.NAME``, ``secrets.NAME``, ``state.NAME`` and ``execution.NAME`` for these, the first part
+        alone for everything else (``incident``, ``current_memory``).
 
     Raises:
         TemplateError: a template is wrong.
