@@ -8,6 +8,7 @@ RemediationError
 │   ├── Forbidden
 │   ├── Drifted          the target changed since the plan was made
 │   ├── PlanError        the plan cannot be made (missing value, unsuitable target)
+│   ├── Unmet            a precondition does not hold
 │   ├── NotPermitted     the permit is not for this plan
 │   ├── NotConfigured
 │   ├── MissingSecret
@@ -60,6 +61,18 @@ class Drifted(Permanent):
 
 class PlanError(Permanent):
     """The plan cannot be made."""
+
+
+class Unmet(Permanent):
+    """A precondition does not hold.
+
+    Attributes:
+        skip: the runbook has nothing to do here, which is no failure.
+    """
+
+    def __init__(self, message: str = "", *, skip: bool = False) -> None:
+        super().__init__(message)
+        self.skip = skip
 
 
 class NotPermitted(Permanent):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from executor.actions.backups import discard_backups
 from executor.actions.base import ActionTable, Redact, World
 from executor.book import Book, Stopping
-from executor.context import target_ref
+from executor.context import facts_of, target_ref
+from executor.criteria import Checker
 from executor.dryrun import refused_by_dry_run
 from executor.errors import Paused, RemediationError, Temporary
 from executor.lifecycle import (
@@ -25,6 +26,7 @@ from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedSt
 from executor.notify import Notifier, fallback, moment_of
 from executor.planhash import plan_hash
 from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
+from executor.preconditions import unmet_now
 from executor.rendering import undoable, writes
 from executor.rollback import Rollback
 from executor.settings import ExecutorSettings
@@ -69,7 +71,7 @@ class Flow:
         )
         self._steps = Steps(tools.actions, tools.world, self._book, tools.hooks, tools.settings)
         self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings)
-        self._notifier = Notifier(tools.world.chat, tools.hooks, tools.redact)
+        self._notifier = Notifier(tools.world, tools.hooks, tools.redact)
         self._evidence: tuple[Evidence, ...] = ()
         self._facts = {
             "execution": record.id,
@@ -107,12 +109,23 @@ class Flow:
         for step in record.plan.steps:
             if self._book.found(STEP, step.index) is None:
                 await self._allowed()
+                if unmet := await self._unmet(step):
+                    return await self._finish(Outcome.ABORTED, None, unmet)
             done = await self._steps.run(step)
             following = after_step(step, done.status)
             if following is not Next.GO_ON:
                 return await self._stop_at(done, following)
         await self._book.advance(Event.STEPS_DONE, verify_from=self._book.now())
         return None
+
+    async def _unmet(self, step: PlannedStep) -> str:
+        """Why the first change must not be made any more; empty for every other step."""
+        record = self._book.record
+        if not writes(step) or changed_something(record.plan.steps, record.steps):
+            return ""
+        checker, facts = Checker(self._tools.actions, self._world), facts_of(record.plan.context)
+        approved = bool(self._permit.approval_id)
+        return await unmet_now(record.plan, checker, record.plan.context, facts, approved=approved)
 
     async def _allowed(self) -> None:
         """Return when the next step may start; while automation is paused, wait.

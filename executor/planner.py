@@ -9,10 +9,12 @@ from typing import Any
 from executor.actions.base import Action, ActionTable, Planned, Redact, TargetFacts, World
 from executor.book import masked
 from executor.context import StepResult, facts_of, scope, template_context
+from executor.criteria import Checker
 from executor.errors import Permanent, PlanError, RemediationError
 from executor.model import Access, Plan, PlannedStep, StepStatus
 from executor.parameters import resolve_parameters
 from executor.planhash import plan_hash
+from executor.preconditions import settled
 from executor.rendering import (
     checked,
     condition,
@@ -80,6 +82,7 @@ class Planner:
         self._world = world
         self._parameters = parameters
         self._redact = redact
+        self._checker = Checker(actions, world)
 
     async def plan(self, match: Match, execution_id: str) -> Plan:
         """Plan the runbook of a match.
@@ -91,6 +94,7 @@ class Planner:
             execution_id: known to templates as ``execution.id``.
 
         Raises:
+            Unmet: a precondition does not hold.
             PlanError: a step cannot be planned; the text names the step, what is wrong and the nearest name.
             Temporary: the cluster did not answer; planning again may work.
         """
@@ -98,6 +102,7 @@ class Planner:
         params = resolve_parameters(runbook, self._parameters.get(runbook.id) or {})
         context = template_context(match, params, execution_id)
         draft = Draft(context, facts_of(context))
+        terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
         steps = [await self._step(index, step, draft) for index, step in enumerate(runbook.steps)]
         _refuse_twins(steps)
         asked = _runbook_reasons(runbook, draft)
@@ -112,8 +117,9 @@ class Planner:
             context=context,
             namespaces=_namespaces(draft.facts, [*steps, *rollback]),
             touched=_touched(draft.facts, [*steps, *rollback]),
-            approval_reasons=tuple(dict.fromkeys([*asked, *draft.reasons])),
+            approval_reasons=tuple(dict.fromkeys([*asked, *doubts, *draft.reasons])),
             dry_run_first=runbook.safety.dry_run_first,
+            terms=terms,
         )
         return made.model_copy(update={"hash": plan_hash(made)})
 

@@ -39,8 +39,10 @@ def inside(window: ChangeWindow, moment: datetime) -> bool:
 
 def in_any(windows: Sequence[ChangeWindow], moment: datetime) -> bool:
     """Whether a moment lies in one of the windows. Raises ValueError as ``inside`` does."""
-    # Each is looked at: a misspelt time zone must be told, also where another window is open.
-    return any([inside(window, moment) for window in windows])
+    found = [
+        inside(window, moment) for window in windows
+    ]  # each, so that a misspelt zone is told beside an open window
+    return any(found)
 
 
 def opens(windows: Sequence[ChangeWindow], moment: datetime) -> datetime | None:

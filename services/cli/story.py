@@ -134,7 +134,9 @@ def _candidates(decision: DecisionRecord) -> Iterator[str]:
 def _answer(decision: DecisionRecord) -> Iterator[str]:
     check = f" by the check '{decision.check}'" if decision.check else ""
     attempt = f", attempt {decision.attempt}" if decision.attempt > 1 else ""
-    yield f"{_ANSWERS[decision.kind]}{check} ({at(decision.decided_at)}{attempt})"
+    skipped = decision.kind == "refusal" and decision.check == "skipped"
+    said = "nothing was done: the runbook has nothing to do here" if skipped else _ANSWERS[decision.kind]
+    yield f"{said}{check} ({at(decision.decided_at)}{attempt})"
     if decision.message:
         yield decision.message
     yield from (f"{name}: {_number(value)}" for name, value in decision.numbers.items())

@@ -17,7 +17,7 @@ from services.kafka.model import Publisher
 from services.pipeline.cases import Located, again, without_inputs
 from services.pipeline.commit import Committer
 from services.pipeline.messages import approval_message
-from services.pipeline.permit import TEMPORARY_CHECKS, Permits, Proposal
+from services.pipeline.permit import SKIPPED, TEMPORARY_CHECKS, Permits, Proposal
 from services.ports import DecisionLedger, ExecutionStore
 from services.records import DecisionKind, DecisionRecord, ExecutionStory
 from services.settings import Topics
@@ -158,7 +158,7 @@ class ApprovalDesk:
                 now=now,
                 plan_hash=record.approval.plan_hash,
             )
-        elif record.check in TEMPORARY_CHECKS and now < approval.expires_at:
+        elif record.check in TEMPORARY_CHECKS - {SKIPPED} and now < approval.expires_at:
             log.info("approval.must_wait", approval_id=approval.id, check=record.check, why=record.message)
             return False
         else:

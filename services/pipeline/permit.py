@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from executor.errors import RemediationError, Temporary
+from executor.errors import RemediationError, Temporary, Unmet
 from executor.model import ExecutionRecord, Plan, Status
 from executor.planner import Planner
 from executor.ports import Clock, Hooks
@@ -35,7 +35,18 @@ BLAST_UNKNOWN = "blast_radius_unknown"
 NOT_COUNTED = "the graph cannot count the blast radius"
 """Why a human is asked where the operator prefers that to a refusal."""
 
-TEMPORARY_CHECKS = frozenset({"pause", "cooldown", "lock", "runbook_rate", "cluster_rate", UNREACHABLE, BLAST_UNKNOWN})
+PRECONDITION = "precondition"
+"""A precondition does not hold now."""
+
+SKIPPED = "skipped"
+"""A precondition says that the runbook has nothing to do here."""
+
+TEMPORARY_CHECKS = frozenset(
+    {
+        *("pause", "cooldown", "lock", "runbook_rate", "cluster_rate"),
+        *(UNREACHABLE, BLAST_UNKNOWN, PRECONDITION, SKIPPED),
+    }
+)
 """Checks whose no passes with time."""
 
 
@@ -128,6 +139,8 @@ class Permits:
             async with self._slots:
                 plan = await self._planner.plan(proposal.match, proposal.execution_id)
                 blast = await measure(plan.touched, self._sources(incident.tenant, incident.cluster))
+        except Unmet as error:
+            return self._refused(proposal, Refusal(SKIPPED if error.skip else PRECONDITION, str(error)), now)
         except Temporary as error:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:

@@ -23,7 +23,7 @@ windows = st.builds(
     timezone=st.sampled_from(ZONES),
     days=st.sets(st.sampled_from(DAYS), min_size=1).map(tuple),
 )
-minutes = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - hypothesis adds the zone
+minutes = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(second=0, microsecond=0)
 )
 
