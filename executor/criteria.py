@@ -82,10 +82,8 @@ class Checker:
             now = self._world.clock.now()
             if not in_any(check.windows, now):
                 following = opens(check.windows, now)
-                return (
-                    False,
-                    f"no window is open, {f'the next opens {following:%a %d %b %H:%M} UTC' if following else 'nor will be'}",
-                )
+                when = f"the next opens {following:%a %d %b %H:%M} UTC" if following else "none will be"
+                return False, f"no window is open, {when}"
             told.append("a window is open")
         if check.action:
             names = {**names, "output": await self._read(check, names, facts)}
