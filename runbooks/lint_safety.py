@@ -24,6 +24,15 @@ WRITES = frozenset(
         "kubectl_cordon",
         "kubectl_uncordon",
         "kubectl_drain",
+        "kubectl_rollout_pause",
+        "kubectl_rollout_resume",
+        "kubectl_label",
+        "kubectl_annotate",
+        "kubectl_set_image",
+        "kubectl_set_resources",
+        "kubectl_set_env",
+        "kubectl_create_job",
+        "kubectl_exec",
         "webhook",
     }
 )
@@ -38,6 +47,8 @@ _KNOWN_TARGETS = frozenset(
 _DATA = frozenset({"persistentvolumeclaim", "pvc", "persistentvolume", "pv", "namespace", "ns"})
 _CAPS = frozenset({"grow", "at_most", "ceiling", "min"})
 _GROWS = frozenset({"multiply", "add"})
+_WITH_CEILING = frozenset({"kubectl_scale", "kubectl_set_resources"})
+"""Actions whose parameter ``max`` holds back what they set."""
 _HALF = 0.5
 _TOKENS = re.compile(
     r"AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -187,8 +198,15 @@ def _growth(subject: Subject) -> Iterator[Finding]:
                 continue
             if subject.action_of(step) == "calculate" and step.output_var:
                 growing.add(step.output_var)
-            elif _writes(subject, step) and subject.action_of(step) != "webhook":
+            elif (
+                _writes(subject, step) and subject.action_of(step) != "webhook" and not _held(subject, step, text.path)
+            ):
                 yield subject.found("RB402", "the value grows with every run", text.path)
+
+
+def _held(subject: Subject, step: Step, path: Path) -> bool:
+    """Whether a ceiling of the step holds back what stands here; one that grows itself holds nothing."""
+    return subject.action_of(step) in _WITH_CEILING and "max" in step.params and path[3] != "max"
 
 
 def _grows(text: str, growing: set[str]) -> bool:
@@ -217,4 +235,7 @@ def _irreversible(subject: Subject) -> Iterator[Finding]:
 def _cannot_be_undone(subject: Subject, step: Step) -> bool:
     name = subject.action_of(step)
     kind = str(step.params.get("resource", "")).partition("/")[0].lower()
-    return (name == "webhook" and not _reads_only(step)) or (name == "kubectl_delete" and kind in _DATA)
+    if name == "kubectl_create_job":
+        return "manifest" in step.params
+    called = name == "webhook" and not _reads_only(step)
+    return called or name == "kubectl_exec" or (name == "kubectl_delete" and kind in _DATA)
