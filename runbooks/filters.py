@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Undefined
 from jinja2.filters import FILTERS
 
+from runbooks.owner_filters import extract_deployment
 from runbooks.quantities import Quantity, as_quantity, parse_cpu, parse_memory
 from runbooks.secret_refs import holds_reference, to_base64, to_json
 
@@ -236,6 +237,7 @@ OURS: Mapping[str, Callable[..., Any]] = {
     "min": smallest,
     "max": largest,
     "sort": ordered,
+    "extract_deployment": extract_deployment,
 }
 """Filters and functions of the runbook language itself."""
 

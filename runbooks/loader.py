@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from runbooks.dialects.recognise import TOP, Canonical, OtherDocument, canonical
 from runbooks.findings import Finding, RunbookError, Severity, errors_of
+from runbooks.json_source import json_error, looks_like_json, parse_json
 from runbooks.lint import lint
 from runbooks.model import LoadedRunbook, Runbook
 from runbooks.rules import finding
@@ -19,33 +21,40 @@ from runbooks.subject import Actions
 from runbooks.yaml_source import MAX_BYTES, Position, Source, parse_yaml
 from runbooks.yaml_source import Path as Place
 
-SUFFIXES = frozenset({".yaml", ".yml"})
-_TOP = "runbook"
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+BESIDE = frozenset({"fixtures", "expected", "screenshots"})
+"""Folders of an acceptance pack; no runbooks are looked for in them."""
 
 
 def load_text(text: str | bytes, path: Path | None = None, *, actions: Actions | None = None) -> LoadedRunbook:
-    """Read a runbook.
+    """Read a runbook of any dialect.
 
     Args:
-        text: YAML with the top-level key ``runbook``.
+        text: YAML or JSON.
         path: the file it came from, for messages.
         actions: JSON Schema of each action's parameters by name and alias; without it actions are not checked.
 
     Returns:
-        The runbook, with its warnings.
+        The runbook in its canonical form, with its warnings and the places of the original.
 
     Raises:
         RunbookError: it cannot be used; holds every finding.
+        OtherDocument: it is no runbook, but a document that has its place beside runbooks.
     """
     try:
         return _load(text, path, actions)
     except RunbookError as error:
-        raise RunbookError([found.at(path) for found in error.findings]) from error
+        raise _at(error, path) from error
+
+
+def _at(error: RunbookError, path: Path | None) -> RunbookError:
+    placed = RunbookError([found.at(path) for found in error.findings])
+    return OtherDocument(error.key, placed) if isinstance(error, OtherDocument) else placed
 
 
 def _load(text: str | bytes, path: Path | None, actions: Actions | None) -> LoadedRunbook:
-    source = parse_yaml(text)
-    runbook = _validated(source)
+    source = read_canonical(text, path).source
+    runbook = validated(source)
     lines = {_shared_place(place[1:]): _shared_position(at) for place, at in source.keys.items() if len(place) > 1}
     found = [*source.findings, *lint(runbook, lines, actions)]
     if errors_of(found):
@@ -61,6 +70,22 @@ def _load(text: str | bytes, path: Path | None, actions: Actions | None) -> Load
     )
 
 
+def read_canonical(text: str | bytes, path: Path | None = None) -> Canonical:
+    """The canonical form of a text, not yet checked.
+
+    Raises:
+        RunbookError: it is no runbook of any dialect.
+    """
+    named_json = path is not None and path.suffix == ".json"
+    if named_json or looks_like_json(text):
+        source = parse_json(text)
+        if source is not None:
+            return canonical(source, bare=True)
+        if named_json:
+            raise json_error(text)
+    return canonical(parse_yaml(text))
+
+
 @lru_cache(maxsize=8192)
 def _shared_place(place: Place) -> Place:
     """One object for places that many runbooks have, such as ``("steps", 0, "action")``: a thousand stay small."""
@@ -72,48 +97,36 @@ def _shared_position(position: Position) -> Position:
     return position
 
 
-def _validated(source: Source) -> Runbook:
+def validated(source: Source) -> Runbook:
+    """The runbook of a canonical source.
+
+    Raises:
+        RunbookError: it does not have the right shape.
+    """
     body = _body(source)
-    version: Place = (_TOP, "version")
+    version: Place = (TOP, "version")
     if version in source.bare and body.get("version") is not None:
         body = {**body, "version": source.bare[version]}
     try:
         return Runbook.model_validate(body)
     except ValidationError as error:
-        raise RunbookError([*source.findings, *shape_findings(error, source, (_TOP,))]) from error
+        raise RunbookError([*source.findings, *shape_findings(error, source, (TOP,))]) from error
 
 
 def _body(source: Source) -> dict[str, Any]:
     value = source.value
-    if not isinstance(value, dict):
-        raise RunbookError([finding("RB101", "the file is not a mapping", source.value_at(()))])
-    if _TOP not in value:
-        raise RunbookError([finding("RB101", _instead(value), source.value_at(()), advice=_advice(value))])
     extra = [
         finding("RB102", f"{key} stands beside runbook:", source.key_at((key,)), advice="indent it below runbook:")
         for key in value
-        if key != _TOP
+        if key != TOP
     ]
-    body = value[_TOP]
+    body = value[TOP]
     if not isinstance(body, dict):
-        extra.append(finding("RB104", "runbook: holds no mapping", source.key_at((_TOP,))))
+        extra.append(finding("RB104", "runbook: holds no mapping", source.key_at((TOP,))))
     if extra:
         raise RunbookError([*source.findings, *extra])
     checked: dict[str, Any] = body
     return checked
-
-
-def _instead(value: dict[str, Any]) -> str:
-    api = value.get("apiVersion")
-    if api is not None:
-        return f"the file has apiVersion {api!s:.60}, not the key runbook"
-    return f"the file has no key runbook, but {', '.join(list(value)[:5])}"[:200]
-
-
-def _advice(value: dict[str, Any]) -> str:
-    if "apiVersion" in value or {"legal_basis", "kpis"} & set(value):
-        return "another dialect: write it in the canonical form, below runbook:"
-    return ""
 
 
 def load_file(path: Path, *, actions: Actions | None = None) -> LoadedRunbook:
@@ -147,8 +160,9 @@ def runbook_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _in_folder(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix in SUFFIXES and not hidden and not file.is_dir():
+        parts = file.relative_to(folder).parts
+        left_out = any(part.startswith(".") for part in parts) or BESIDE.intersection(parts[:-1])
+        if file.suffix in SUFFIXES and not left_out and not file.is_dir():
             yield file
 
 
