@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.manifests import Seconds
 from executor.actions.naming import WORKLOADS, same_kind
+from executor.actions.synonyms import Synonyms
+from executor.actions.until import NAMES, Question, looker, metric_looker, question
 from executor.actions.waiting import Look, condition_of, limit_of, rollout, wait_for
 from executor.errors import PlanError
 from executor.model import Access, PlannedStep
@@ -51,27 +54,46 @@ output_var: new_memory
         return step.params["expression"]
 
 
-class WaitParams(Params):
+class WaitParams(Synonyms):
     """Parameters of ``wait``."""
 
+    synonyms: ClassVar[Mapping[str, str]] = {"duration": "seconds", "pollInterval": "poll", "interval": "poll"}
+
     seconds: Seconds | None = Field(None, description="A fixed time")
-    condition: str | None = Field(None, description=f"One of: {_FORMS}")
+    condition: str | None = Field(None, description=f"One of: {_FORMS}; or an expression, as with until")
+    until: str | None = Field(None, description=f"An expression over live things: {NAMES}")
+    metric: str | None = Field(None, description="PromQL that gives one number; `expect` says which")
+    expect: str | None = Field(None, description="With metric: expression over `value` that must hold")
     timeout: Seconds | None = Field(None, description="Longest wait for the condition; left out, the step's own")
+    poll: Seconds | None = Field(None, gt=0, description="Pause between looks; left out, short and growing to 2 s")
+    hold: Seconds = Field(0.0, ge=0, description="It must hold for so long without a break")
     namespace: str | None = Field(None, description="Namespace of the object; left out, it is the incident's")
+    asked: SkipJsonSchema[dict[str, Any] | None] = Field(None, description="Made while planning, for no author")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.seconds is None) == (self.condition is None):
-            raise ValueError("give either seconds or condition")
+    def _one_of_them(self) -> Self:
+        if sum(given is not None for given in (self.seconds, self.condition, self.until, self.metric)) != 1:
+            raise ValueError("give one of seconds, condition, until and metric")
+        if (self.metric is None) != (self.expect is None):
+            raise ValueError("metric and expect belong together")
         return self
 
 
 class Wait(Action[WaitParams]):
-    """Wait for a time, or until a condition holds. A pod that is replaced is followed to its owner."""
+    """Wait for a time, or until a condition holds. A pod that is replaced is followed to its owner.
+
+    ``until: "metrics.errorRate < 5"`` asks Prometheus for a query that the settings name,
+    ``until: "deployment.status.readyReplicas == deployment.spec.replicas"`` reads the live object again and again. What
+    is not measured does not hold.
+    """
 
     name = "wait"
+    aliases = ("wait/until", "wait/for", "wait/condition", "wait/metric", "wait/time")
     access = Access.READ
     params_model = WaitParams
+    simulated = "what it waits for is worked out while planning; nobody waits"
+    undone = "nothing to undo: it only reads"
+    targets = "nothing"
     example = """\
 action: wait
 params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
@@ -79,43 +101,62 @@ params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
 
     async def plan(self, params: WaitParams, facts: TargetFacts, world: World) -> Planned:
         """Decide what is waited for; the waiting comes when its turn comes."""
-        if params.condition is None:
+        expression = params.until or params.condition
+        if expression is None:
             return Planned(params=params.model_dump(mode="json", exclude_none=True))
-        kind, name, state = _parsed(params.condition)
         namespace = params.namespace or facts.namespace
+        if params.until is not None or _is_expression(expression):
+            asked = question(expression, namespace, facts, world)
+            update: dict[str, Any] = {"until": expression, "condition": None, "asked": asked.stored()}
+            return Planned(params=params.model_copy(update=update).model_dump(mode="json", exclude_none=True))
+        kind, name, state = _parsed(expression)
         if kind == "rollout":
             kind, name = _rollout_of(name, facts)
         elif kind == "Pod":
             kind, name = await _followed(name or facts.pod, namespace, facts, world)
         elif not name:
-            name = _named_by_facts(kind, facts, params.condition)
+            name = _named_by_facts(kind, facts, expression)
         update = {"condition": f"{kind}/{name} {state}", "namespace": namespace or None}
         return Planned(params=params.model_copy(update=update).model_dump(mode="json", exclude_none=True))
 
     async def perform(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Any:
         """Wait."""
         params = WaitParams.model_validate(step.params)
-        if params.condition is None:
-            await world.clock.sleep(params.seconds or 0)
+        if params.seconds is not None:
+            await world.clock.sleep(params.seconds)
             return {"waited_seconds": params.seconds}
-        kind, name, state = _parsed(params.condition)
-        began, since = world.clock.monotonic(), world.clock.now()
-        what = f"{kind}/{name}"
-
-        async def look() -> Look:
-            item = await world.cluster.get(kind, name, params.namespace or "")
-            if kind in WORKLOADS and state != "available":
-                return rollout(item, since, what)
-            return condition_of(item, state.capitalize(), what)
-
-        limit = limit_of(params.timeout, step)
-        seen = await wait_for(f"{what} {state}", look, limit, world)
+        began = world.clock.monotonic()
+        what, look = _looks(params, world)
+        seen = await wait_for(what, look, limit_of(params.timeout, step), world, poll=params.poll, hold=params.hold)
         waited = round(world.clock.monotonic() - began, 3)
-        return {"condition": f"{what} {state}", "detail": seen.detail, "waited_seconds": waited}
+        return {"condition": what, "detail": seen.detail, "waited_seconds": waited}
 
     async def recover(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Recovery:
         """Waiting changes nothing, so it begins anew."""
         return Recovery(Found.NOT_DONE)
+
+
+def _is_expression(condition: str) -> bool:
+    """Whether a condition compares something, or names a field: none of the fixed forms does."""
+    return re.search(r"[<>=]|^\s*(?:not\s+)?\w+\.\w", condition) is not None
+
+
+def _looks(params: WaitParams, world: World) -> tuple[str, Callable[[], Awaitable[Look]]]:
+    """What is waited for, in words, and how it is looked at."""
+    if params.metric is not None:
+        return f"{params.metric}: {params.expect}", metric_looker(params.metric, params.expect or "", world)
+    if params.until is not None:
+        return params.until, looker(Question.restored(params.asked or {}), world)
+    kind, name, state = _parsed(params.condition or "")
+    what, since = f"{kind}/{name}", world.clock.now()
+
+    async def look() -> Look:
+        item = await world.cluster.get(kind, name, params.namespace or "")
+        if kind in WORKLOADS and state != "available":
+            return rollout(item, since, what)
+        return condition_of(item, state.capitalize(), what)
+
+    return f"{what} {state}", look
 
 
 def _parsed(condition: str) -> tuple[str, str, str]:

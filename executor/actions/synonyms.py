@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from executor.actions.base import Params
+from executor.actions.spelling import ALIAS
 
 
 class Synonyms(Params):
@@ -41,7 +42,8 @@ class Synonyms(Params):
         own: dict[str, Any] = schema.get("properties", {})
         known = {other: name for other, name in cls.synonyms.items() if name in own}
         schema["properties"] = own | {
-            other: {**own[name], "description": f"Another name of `{name}`"} for other, name in known.items()
+            other: {**own[name], "description": f"Another name of `{name}`", ALIAS: name}
+            for other, name in known.items()
         }
         doubled = set(known.values())
         if needed := [name for name in schema.get("required", ()) if name in doubled]:

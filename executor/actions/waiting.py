@@ -40,7 +40,15 @@ def limit_of(asked: float | None, step: PlannedStep) -> float:
     return longest if asked is None else min(asked, longest)
 
 
-async def wait_for(what: str, look: Callable[[], Awaitable[Look]], timeout_seconds: float, world: World) -> Look:
+async def wait_for(
+    what: str,
+    look: Callable[[], Awaitable[Look]],
+    timeout_seconds: float,
+    world: World,
+    *,
+    poll: float | None = None,
+    hold: float = 0.0,
+) -> Look:
     """Look until it holds.
 
     Args:
@@ -48,24 +56,30 @@ async def wait_for(what: str, look: Callable[[], Awaitable[Look]], timeout_secon
         look: reads; errors that may pass are waited out.
         timeout_seconds: from now.
         world: for its clock.
+        poll: pause between looks; None for short ones that grow.
+        hold: for so long it must hold in every look.
 
     Raises:
         StepFailed: it did not hold in time, or cannot any more; the text says what was seen last.
     """
-    began, pause = world.clock.monotonic(), _FIRST
+    began, pause = world.clock.monotonic(), poll or _FIRST
+    held_since: float | None = None
     while True:
         try:
             seen = await look()
         except Temporary as error:
             seen = Look(reached=False, detail=str(error))
-        if seen.reached:
+        now = world.clock.monotonic()
+        held_since = (now if held_since is None else held_since) if seen.reached else None
+        if held_since is not None and now - held_since >= hold:
             return seen
         left = timeout_seconds - (world.clock.monotonic() - began)
         if seen.hopeless or left <= 0:
-            when = "" if seen.hopeless else f" within {timeout_seconds:g} s"
+            long = f" for {hold:g} s" if seen.reached else ""
+            when = "" if seen.hopeless else f"{long} within {timeout_seconds:g} s"
             raise StepFailed(f"{what} was not reached{when}: {seen.detail}")
         await world.clock.sleep(min(pause, left))
-        pause = min(pause * _FACTOR, _LONGEST)
+        pause = poll or min(pause * _FACTOR, _LONGEST)
 
 
 def rollout(item: KubeObject | None, since: datetime, what: str) -> Look:

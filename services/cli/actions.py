@@ -27,58 +27,49 @@ def actions(
       rb actions kubectl_patch
       rb actions --json
     """
-    from executor.actions import default_actions  # noqa: PLC0415 - keeps rb --help quick
+    from services.plugins import all_actions  # noqa: PLC0415 - keeps rb --help quick
 
-    table = default_actions()
+    table = all_actions()
     known = sorted({action.name: action for action in table.values()}.values(), key=lambda action: action.name)
     if name:
         if name not in table:
             raise runtime.CommandError(f"there is no action '{name}'{_hint(name, list(table))}", 2)
         known = [table[name]]
     if as_json:
+        from executor.actions.declared import described  # noqa: PLC0415 - keeps rb --help quick
+
         runtime.print_json([described(action) for action in known])
     elif name:
         _show(known[0])
     else:
-        columns = ("action", "also", "does", "repeatable", "what")
+        columns = ("action", "also", "does", "repeatable", "simulated", "undone", "what")
         runtime.print_table(columns, ([*_row(action)] for action in known))
 
 
-def described(action: Action[Any]) -> dict[str, Any]:
-    """One action for machines, its parameters as JSON Schema."""
-    return {
-        "name": action.name,
-        "aliases": list(action.aliases),
-        "access": action.access.value,
-        "idempotent": action.idempotent,
-        "description": _first_line(action),
-        "example": action.example,
-        "parameters": action.params_model.model_json_schema(),
-    }
-
-
 def _row(action: Action[Any]) -> tuple[str, ...]:
+    from executor.actions.declared import simulated, summary, undone  # noqa: PLC0415 - keeps rb --help quick
+
     repeatable = "yes" if action.idempotent else "no"
-    return action.name, ", ".join(action.aliases), action.access.value, repeatable, _first_line(action)
+    told = (simulated(action), undone(action), summary(action))
+    return action.name, ", ".join(action.aliases), action.access.value, repeatable, *told
 
 
 def _show(action: Action[Any]) -> None:
-    typer.echo(f"{action.name}: {_first_line(action)}")
+    from executor.actions.declared import parameters, simulated, summary, targets, undone  # noqa: PLC0415 - as above
+
+    typer.echo(f"{action.name}: {summary(action)}")
     if action.aliases:
         typer.echo(f"Also called: {', '.join(action.aliases)}")
-    typer.echo(f"Does: {action.access.value}; may be repeated after a crash: {'yes' if action.idempotent else 'no'}\n")
-    from executor.actions.spelling import ALIAS  # noqa: PLC0415 - keeps rb --help quick
-
-    schema = action.params_model.model_json_schema()
-    required = set(schema.get("required", ()))
+    typer.echo(f"Does: {action.access.value}; may be repeated after a crash: {'yes' if action.idempotent else 'no'}")
+    typer.echo(f"Simulated: {simulated(action)}\nUndone: {undone(action)}\nTouches: {targets(action)}\n")
     rows = [
-        (key, "required" if key in required else "", _kind(of), of.get("description", ""))
-        for key, of in schema.get("properties", {}).items()
-        if ALIAS not in of
+        (key, "required" if needed else "", _kind(of), of.get("description", ""))
+        for key, needed, of in parameters(action)
     ]
     runtime.print_table(("parameter", "", "type", "what"), rows, empty="no parameters")
     if action.example:
         typer.echo(f"\n{inspect.cleandoc(action.example)}")
+    typer.echo(f"\nJSON Schema of its parameters: rb actions {action.name} --json")
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -90,10 +81,6 @@ def _kind(schema: dict[str, Any]) -> str:
         return str(schema["$ref"]).rpartition("/")[2]
     kind = schema.get("type", "any")
     return ", ".join(kind) if isinstance(kind, list) else str(kind)
-
-
-def _first_line(action: Action[Any]) -> str:
-    return (inspect.getdoc(type(action)) or "").partition("\n")[0]
 
 
 def _hint(name: str, choices: list[str]) -> str:

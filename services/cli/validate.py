@@ -58,9 +58,10 @@ def validate(
 
 def known_actions() -> Mapping[str, Mapping[str, Any]]:
     """JSON Schema of each action's parameters by name and alias, as the runbook checks take it."""
-    from executor.actions import action_schemas, default_actions  # noqa: PLC0415  # keeps `rb --help` quick
+    from executor.actions import action_schemas  # noqa: PLC0415  # keeps `rb --help` quick
+    from services.plugins import all_actions  # noqa: PLC0415  # keeps `rb --help` quick
 
-    return action_schemas(default_actions())
+    return action_schemas(all_actions())
 
 
 def runbook_schema() -> None:

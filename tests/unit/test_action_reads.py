@@ -168,7 +168,7 @@ async def test_waiting_for_a_time_waits_that_long(world):
 @pytest.mark.parametrize("params", [{}, {"seconds": 1, "condition": "rollout complete"}])
 def test_wait_takes_either_a_time_or_a_condition(world, params):
     """Both or none would be a guess."""
-    with pytest.raises(ValueError, match="either seconds or condition"):
+    with pytest.raises(ValueError, match="one of seconds, condition, until and metric"):
         Rig(world.ports, "wait", params).action.params_model.model_validate(params)
 
 
