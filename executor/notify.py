@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from executor.actions.base import Redact
+from executor.actions.base import Redact, World
+from executor.actions.masking import reveal
 from executor.context import results_of, scope
-from executor.errors import NotConfigured
+from executor.errors import NotConfigured, PlanError
 from executor.model import ExecutionRecord, Outcome, Verdict
-from executor.ports import Chat, Hooks
-from runbooks.templates import TemplateError, render_message
+from executor.people_ports import Card, Mail, Page
+from executor.ports import Hooks
+from runbooks.templates import TemplateError, render, render_message
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 15.0
+"""For each channel; they are told at the same time."""
+_OK, _MULTIPLE = 200, 300
+_GOOD = "on_success"
 
 
 class Notifier:
     """Sends a runbook's notifications.
 
     Args:
-        chat: where messages go.
-        hooks: hear ``notification.sent``, ``notification.skipped`` (chat is not configured) and
+        world: where messages go: chat, people, HTTP.
+        hooks: hear, for each channel, ``notification.sent``, ``notification.skipped`` (it is not configured) and
             ``notification.failed``.
         redact: takes secrets out.
     """
 
-    def __init__(self, chat: Chat, hooks: Hooks, redact: Redact) -> None:
-        self._chat = chat
+    def __init__(self, world: World, hooks: Hooks, redact: Redact) -> None:
+        self._world = world
         self._hooks = hooks
         self._redact = redact
+        self._ways: Mapping[str, _Way] = {
+            "slack": self._slack,
+            "teams": self._teams,
+            "pagerduty": self._pagerduty,
+            "email": self._email,
+            "webhook": self._webhook,
+        }
 
     async def tell(self, record: ExecutionRecord, moment: str) -> None:
-        """Send the message for a moment, if the runbook has one.
+        """Send the messages for a moment, on every channel that the runbook names for it.
 
         After a crash a message may be sent twice: a missed one would be worse.
 
@@ -40,20 +53,100 @@ class Notifier:
             record: the execution as it stands.
             moment: ``on_start``, ``on_success``, ``on_failure``, ``on_rollback`` or ``on_inconclusive``.
         """
-        slack = (record.notification.get(moment) or {}).get("slack")
-        if not slack:
-            return
-        facts = {"execution": record.id, "runbook": record.plan.runbook_id, "moment": moment}
-        text = self._redact(_rendered(slack["message"], record))
+        channels = record.notification.get(moment) or {}
+        named = [(channel, content) for channel, content in channels.items() if content and channel in self._ways]
+        await asyncio.gather(*(self._by(channel, content, record, moment) for channel, content in named))
+
+    async def _by(self, channel: str, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        facts = {"execution": record.id, "runbook": record.plan.runbook_id, "moment": moment, "channel": channel}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._chat.post(slack["channel"], text)
-        except NotConfigured:
-            self._hooks.event("notification.skipped", **facts)
+                await self._ways[channel](content, record, moment)
+        except NotConfigured as error:
+            self._hooks.event("notification.skipped", **facts, error=self._redact(str(error)))
         except Exception as error:  # noqa: BLE001 - see the module's first line
-            self._hooks.event("notification.failed", **facts, error=self._redact(str(error)))
+            self._hooks.event("notification.failed", **facts, error=self._redact(str(error) or type(error).__name__))
         else:
             self._hooks.event("notification.sent", **facts)
+
+    def _text(self, template: str, record: ExecutionRecord) -> str:
+        return self._redact(_rendered(template, record))
+
+    async def _slack(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        await self._world.chat.post(content["channel"], self._text(content["message"], record))
+
+    async def _teams(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        card = Card(self._text(content["message"], record), headline(record, moment), told(record))
+        await self._world.people.teams.post(content.get("channel") or "default", card)
+
+    async def _pagerduty(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        """Good news closes the alert that bad news of the same execution opened."""
+        page = Page(
+            "resolve" if moment == _GOOD else "trigger",
+            record.id,
+            self._text(content["message"], record),
+            content.get("severity", "error"),
+            record.plan.target_key,
+            details=self._facts(record, moment),
+        )
+        await self._world.people.pager.send(page)
+
+    async def _email(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        subject = self._text(content["subject"], record) if content.get("subject") else headline(record, moment)
+        text = self._text(content["message"], record)
+        await self._world.people.mailer.send(Mail(subject, text, f"{record.id}/{moment}", tuple(content["to"])))
+
+    async def _webhook(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
+        body = self._facts(record, moment)
+        if content.get("message"):
+            body["text"] = self._text(content["message"], record)
+        address = await reveal(_address(content["url"], record), self._world.secrets)
+        with address.hiding():
+            status, _, said = await self._world.http.request(
+                "POST",
+                address.value,
+                headers={"Content-Type": "application/json", "Idempotency-Key": f"{record.id}/{moment}"},
+                body=json.dumps(body, ensure_ascii=False),
+                timeout_seconds=TIMEOUT_SECONDS,
+            )
+        if not _OK <= status < _MULTIPLE:
+            raise PlanError(f"the webhook answered {status}: {address.hide(said)[:200]}")
+
+    def _facts(self, record: ExecutionRecord, moment: str) -> dict[str, Any]:
+        return {
+            "moment": moment.removeprefix("on_"),
+            "execution": record.id,
+            "runbook": record.plan.runbook_id,
+            "version": record.plan.runbook_version,
+            "incident": record.incident.get("id", ""),
+            "target": record.plan.target_key,
+            "outcome": str(record.outcome or ""),
+            "verdict": str(record.verdict or ""),
+            "error": self._redact(record.error),
+        }
+
+
+_Way = Callable[[Mapping[str, Any], ExecutionRecord, str], Coroutine[Any, Any, None]]
+
+
+def headline(record: ExecutionRecord, moment: str) -> str:
+    """Runbook, target and how it stands, in one line."""
+    stands = str(record.outcome or moment.removeprefix("on_"))
+    return f"{record.plan.runbook_id} on {record.plan.target_key}: {stands}"
+
+
+def told(record: ExecutionRecord) -> dict[str, str]:
+    """What every card shows beside its text."""
+    facts = {"Execution": record.id, "Outcome": str(record.outcome or ""), "Verdict": str(record.verdict or "")}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _address(template: str, record: ExecutionRecord) -> str:
+    """The address, with its secrets as references. One that cannot be rendered is no address."""
+    try:
+        return str(render(template, names(record)))
+    except TemplateError as error:
+        raise PlanError(f"the address of the webhook cannot be rendered: {error}") from error
 
 
 def names(record: ExecutionRecord) -> dict[str, Any]:

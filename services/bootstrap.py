@@ -24,6 +24,7 @@ from matcher.target import TargetResolver
 from runbooks.folder import RunbookFolder
 from safety.policy import PolicySettings
 from safety.redis_gate import RedisGate
+from services.browser import ChromiumScreens, browser_environment, find_browser, runs_as_root
 from services.chat import SlackChat
 from services.clock import SystemClock
 from services.graph.approvals import Neo4jApprovalStore
@@ -47,6 +48,7 @@ from services.kubernetes.connect import connect as connect_cluster
 from services.kubernetes.recent import RecentReads
 from services.logs import LogHooks, masker
 from services.metrics import Metrics
+from services.people import make_people
 from services.pipeline.act import Holding, Worker
 from services.pipeline.blast import ClusterAndGraph
 from services.pipeline.catalog import Catalog
@@ -226,7 +228,22 @@ def world(parts: Parts) -> World:
             on_read=masker.register,
         ),
         clock=parts.clock,
+        people=make_people(settings, parts.http, parts.clock, masker.register),
+        screens=open_screens(settings),
         exec_rules=ExecRules(settings.actions.exec.enabled, settings.actions.exec.allow),
+    )
+
+
+def open_screens(settings: Settings) -> ChromiumScreens:
+    """The browser for pictures of pages; it is started when a step asks for one."""
+    chosen = settings.screenshots
+    return ChromiumScreens(
+        find_browser(chosen.browser, os.environ),
+        chosen.reports,
+        updates=chosen.update_baselines,
+        sandbox=chosen.sandbox == "auto" and not runs_as_root(),
+        max_parallel=chosen.max_parallel,
+        environment=browser_environment(os.environ),
     )
 
 

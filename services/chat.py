@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _LONGEST = 39_000
 """Slack cuts longer texts at 40,000 characters."""
 
+_RATE_RETRIES = 2
+
 _TOKEN_PROBLEMS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 _PASSING = frozenset({"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
@@ -66,12 +68,15 @@ class SlackChat:
 
     def _connected(self) -> AsyncWebClient:
         # Imported late: a pipeline without Slack does not pay for it.
+        from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler  # noqa: PLC0415
         from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
 
         if not self._token:
             raise NotConfigured("no Slack token is set (slack.token), so nothing can be posted")
         if self._client is None:
             self._client = AsyncWebClient(token=self._token, base_url=self._base_url, timeout=self._timeout)
+            # Who is turned away for its rate comes back when Slack says so; nothing was posted then.
+            self._client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=_RATE_RETRIES))
         return self._client
 
 
