@@ -104,15 +104,15 @@ def _unknown_key(path: Path, source: Source, above: Path) -> Finding:
     )
 
 
-def fields_at(path: Path) -> frozenset[str]:
-    """The keys that are known at a place of the runbook."""
+def fields_at(path: Path) -> tuple[str, ...]:
+    """The keys that are known at a place of the runbook, in the order of the reference."""
     model: type[BaseModel] | None = Runbook
     for part in path:
         if model is None or isinstance(part, int):
             continue
         info = model.model_fields.get(part)
         model = _model_in(info.annotation) if info is not None else None
-    return frozenset(model.model_fields) if model is not None else frozenset()
+    return tuple(model.model_fields) if model is not None else ()
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "pause": Command("services.cli.pause:pause", "Stop all automation before its next step", "Pipeline"),
     "resume": Command("services.cli.pause:resume", "Lift the pause", "Pipeline"),
     "validate": Command("services.cli.validate:validate", "Check runbooks", "Runbooks"),
+    "fmt": Command("services.cli.fmt:fmt", "Lay runbooks out in one way, comments kept", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
     "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
