@@ -33,7 +33,6 @@ from executor.actions.resources import KubectlSetResources
 from executor.actions.rollout import KubectlRolloutRestart, KubectlRolloutUndo
 from executor.actions.scale import KubectlScale
 from executor.actions.screenshot import Screenshot
-from executor.actions.screenshot import Screenshot
 from executor.actions.setting import KubectlSetEnv, KubectlSetImage
 from executor.actions.shell import RunCommand, RunScript
 from executor.actions.sql import SqlQuery
@@ -89,12 +88,6 @@ def default_actions() -> ActionTable:
         RunCommand(),
         RunScript(),
         SlackNotify(),
-        TeamsNotify(),
-        PagerDutyEvent(),
-        Email(),
-        TicketAction(),
-        Notify(),
-        Screenshot(),
         TeamsNotify(),
         PagerDutyEvent(),
         Email(),
