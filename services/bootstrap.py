@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from redis.asyncio import Redis
 
-from executor.actions import action_schemas, default_actions
+from executor.actions import action_schemas
 from executor.actions.base import World
 from executor.exec_rules import ExecRules
 from executor.planner import Planner
@@ -27,6 +27,7 @@ from safety.redis_gate import RedisGate
 from services.browser import ChromiumScreens, browser_environment, find_browser, runs_as_root
 from services.chat import SlackChat
 from services.clock import SystemClock
+from services.data import with_data
 from services.graph.approvals import Neo4jApprovalStore
 from services.graph.blast import Neo4jBlastRadius, UnknownTarget
 from services.graph.causes import Neo4jCausalGraph
@@ -58,6 +59,7 @@ from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
+from services.plugins import all_actions
 from services.secrets import SecretProvider
 from services.settings import Settings
 
@@ -162,8 +164,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         clock = SystemClock()
         metrics = Metrics()
         hooks = MultiHooks(metrics, LogHooks())
-        for secret in (settings.neo4j.password, settings.redis.url):
-            masker.register(secret.get_secret_value())
+        for secret in (settings.neo4j.password, settings.redis.url, settings.prometheus.token):
+            masker.register(secret.get_secret_value() if secret else "")
         graph = open_graph(settings)
         stack.push_async_callback(graph.close)
         redis = Redis.from_url(settings.redis.url.get_secret_value())
@@ -180,7 +182,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(http.close)
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
-        known = action_schemas(default_actions())
+        known = action_schemas(all_actions())
         catalog = Catalog(RunbookFolder(settings.runbooks.folders, actions=known), hooks)
         bus = KafkaBus(
             settings.kafka.bootstrap_servers,
@@ -212,7 +214,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
 def world(parts: Parts) -> World:
     """The ports that actions act through."""
     settings = parts.settings
-    return World(
+    acting = World(
         cluster=parts.cluster,
         http=parts.http,
         chat=SlackChat(
@@ -232,6 +234,7 @@ def world(parts: Parts) -> World:
         screens=open_screens(settings),
         exec_rules=ExecRules(settings.actions.exec.enabled, settings.actions.exec.allow),
     )
+    return with_data(acting, settings, parts.hooks.event)
 
 
 def open_screens(settings: Settings) -> ChromiumScreens:
@@ -252,7 +255,7 @@ def make_worker(parts: Parts, acting: World) -> Worker:
     settings = parts.settings
     holding = Holding(parts.gate, parts.clock, settings.execution.lease_seconds)
     executor = Executor(
-        actions=default_actions(),
+        actions=all_actions(),
         world=acting,
         journal=parts.journal,
         guard=holding,
@@ -285,7 +288,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
     counting = Neo4jBlastRadius(parts.graph, tenant, UnknownTarget.REFUSE)
     return Permits(
         planner=Planner(
-            default_actions(), replace(acting, cluster=reads), settings.runbooks.parameters, redact=masker.text
+            all_actions(), replace(acting, cluster=reads), settings.runbooks.parameters, redact=masker.text
         ),
         gate=parts.gate,
         sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster),
