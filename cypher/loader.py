@@ -55,6 +55,25 @@ def query(name: str) -> str:
     return _code(_sources("queries")[f"{name}.cypher"])
 
 
+@cache
+def together(names: tuple[str, ...]) -> str:
+    """Several queries as one statement that does them in this order: one round trip, and one plan.
+
+    Each takes its rows from a parameter of its own name instead of ``$rows``.
+
+    Raises:
+        KeyError: there is no such file.
+        ValueError: a query takes no ``$rows``, or returns something; what it returns would be lost.
+    """
+    parts = []
+    for name in names:
+        text = query(name)
+        if not text.startswith("UNWIND $rows") or re.search(r"^RETURN", text, flags=re.MULTILINE):
+            raise ValueError(f"{name} cannot be done together with others: it must take $rows and return nothing")
+        parts.append(f"CALL () {{\n{text.replace('$rows', f'${name}')}\n}}")
+    return "\n".join(parts)
+
+
 def query_names() -> tuple[str, ...]:
     """Names of all queries."""
     return tuple(name.removesuffix(".cypher") for name in _sources("queries"))

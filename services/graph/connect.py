@@ -125,20 +125,20 @@ class Graph:
 
         with translation():
             with suppress(_Again):
-                return await self._at_once(name, parameters, READ_ACCESS)
+                return await self._at_once(loader.query(name), parameters, READ_ACCESS)
             async with self.driver.session(database=self.database, default_access_mode=READ_ACCESS) as session:
                 return await session.execute_read(work)
 
-    async def _at_once(self, name: str, parameters: Mapping[str, Any], access: str) -> list[Row]:
-        """Run one query without a transaction around it: one round trip instead of three.
+    async def _at_once(self, text: str, parameters: Mapping[str, Any], access: str) -> list[Row]:
+        """Run one statement without a transaction around it: one round trip instead of three.
 
         Raises:
             _Again: it failed for a moment; whether the server has done it may be unknown.
         """
-        text = Query(loader.query(name), timeout=self._seconds)
+        statement = Query(text, timeout=self._seconds)
         try:
             async with self.driver.session(database=self.database, default_access_mode=access) as session:
-                result = await session.run(text, dict(parameters))
+                result = await session.run(statement, dict(parameters))
                 return [record.data() for record in await result.fetch(_ALL)]
         except (Neo4jError, DriverError) as error:
             if error.is_retryable() or isinstance(error, IncompleteCommit):
@@ -152,9 +152,31 @@ class Graph:
         own work. Errors as in ``write``.
         """
         with translation(), suppress(_Again):
-            return await self._at_once(name, parameters, WRITE_ACCESS)
+            return await self._at_once(loader.query(name), parameters, WRITE_ACCESS)
         (rows,) = await self.write((name, parameters))
         return rows
+
+    async def write_together(self, writes: Mapping[str, Sequence[Row]]) -> None:
+        """Do several queries that write rows, in order, all or nothing; in one round trip.
+
+        Only for queries that recognise their own work, as in ``write_repeatable``. Errors as in ``write``.
+
+        Args:
+            writes: rows by the query's name. It pays to name the same queries each time, with no rows where there
+                is nothing to write: the server keeps one plan for all.
+        """
+        text, parameters = loader.together(tuple(writes)), dict(writes)
+        with translation(), suppress(_Again):
+            await self._at_once(text, parameters, WRITE_ACCESS)
+            return
+
+        @unit_of_work(timeout=self._seconds)
+        async def work(transaction: AsyncManagedTransaction) -> None:
+            await (await transaction.run(text, parameters)).consume()
+
+        with translation():
+            async with self.driver.session(database=self.database, default_access_mode=WRITE_ACCESS) as session:
+                await session.execute_write(work)
 
     async def schema(self, statement: str) -> None:
         """Run one schema statement, in a transaction of its own: the server allows no data beside it."""
@@ -189,8 +211,3 @@ async def verify(graph: Graph) -> str:
     with translation():
         info = await graph.driver.get_server_info()
     return info.agent
-
-
-def chunks(items: Sequence[Row], size: int = 1000) -> list[Sequence[Row]]:
-    """Cut rows into pieces that one statement takes comfortably."""
-    return [items[start : start + size] for start in range(0, len(items), size)]

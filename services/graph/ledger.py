@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from executor.model import ExecutionRecord
 from matcher.model import Subject
-from services.graph.connect import Graph, Row, chunks
+from services.graph.connect import Graph, Row
 from services.graph.decision_rows import Inputs, decision_of, open_incident_of, state_of, upsert_row
 from services.graph.execution_rows import approval_row, execution_row
 from services.graph.executions import stories
@@ -20,6 +20,18 @@ _EVENTS_TIED = 20
 _YAML = 64_000
 _PREFIX = 6
 _RECENT = timedelta(days=7)
+
+TOGETHER = (
+    "decisions_upsert",
+    "decisions_repeat",
+    "decisions_about",
+    "runbook_versions",
+    "executions_upsert",
+    "executions_events",
+    "executions_targets",
+    "approvals_store",
+)
+"""What a batch of decisions leads to, in the order in which it is written: one statement."""
 
 
 class Neo4jDecisionLedger:
@@ -46,14 +58,11 @@ class Neo4jDecisionLedger:
         return {row["alert_key"]: state_of(row["d"]) for row in rows}
 
     async def record(self, batch: Sequence[DecisionRecord | Repeat]) -> None:
-        """See the port; one transaction."""
-        statements = [
-            (name, {"rows": piece}) for name, rows in self._writes(batch) for piece in chunks(rows) if len(piece)
-        ]
-        if statements:
-            await self._graph.write(*statements)
+        """See the port; one statement, in the order of ``TOGETHER``."""
+        if batch:
+            await self._graph.write_together(dict(zip(TOGETHER, self._writes(batch), strict=True)))
 
-    def _writes(self, batch: Sequence[DecisionRecord | Repeat]) -> Iterable[tuple[str, list[Row]]]:
+    def _writes(self, batch: Sequence[DecisionRecord | Repeat]) -> Iterable[list[Row]]:
         parts: dict[str, list[DecisionRecord | Repeat]] = {}
         for part in batch:
             parts.setdefault(part.id if isinstance(part, DecisionRecord) else part.decision_id, []).append(part)
@@ -62,15 +71,15 @@ class Neo4jDecisionLedger:
         decided = {key: _latest(group) for key, group in ordered}
         inputs = {key: Inputs.of(group) for key, group in ordered}
         decisions = [decision for decision in decided.values() if decision]
-        yield "decisions_upsert", [upsert_row(decision, inputs[decision.id]) for decision in decisions]
-        yield "decisions_repeat", [inputs[key].row(key) for key, decision in decided.items() if decision is None]
-        yield "decisions_about", self._events(decided, inputs, {key: group[0] for key, group in ordered})
+        yield [upsert_row(decision, inputs[decision.id]) for decision in decisions]
+        yield [inputs[key].row(key) for key, decision in decided.items() if decision is None]
+        yield self._events(decided, inputs, {key: group[0] for key, group in ordered})
         running = [(decision, decision.execution) for decision in decisions if decision.execution]
-        yield "runbook_versions", _runbooks(decisions)
-        yield "executions_upsert", [execution_row(decision, record) for decision, record in running]
-        yield "executions_events", [self._tied(decision, record) for decision, record in running]
-        yield "executions_targets", [row for decision, record in running for row in self._targets(decision, record)]
-        yield "approvals_upsert", [approval_row(decision.approval) for decision in decisions if decision.approval]
+        yield _runbooks(decisions)
+        yield [execution_row(decision, record) for decision, record in running]
+        yield [self._tied(decision, record) for decision, record in running]
+        yield [row for decision, record in running for row in self._targets(decision, record)]
+        yield [approval_row(decision.approval) for decision in decisions if decision.approval]
 
     def _events(
         self,

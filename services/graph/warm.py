@@ -16,6 +16,7 @@ from neo4j import WRITE_ACCESS
 from cypher import loader
 from services.graph.connect import Graph
 from services.graph.errors import translation
+from services.graph.ledger import TOGETHER
 
 _SIDE_BY_SIDE = 4
 _NAMED = re.compile(r"\$(\w+)")
@@ -31,21 +32,21 @@ async def warm(graph: Graph) -> int:
     """Run every query once, with nothing to do.
 
     Returns:
-        How many queries there are.
+        How many statements there are.
 
     Raises:
         GraphUnavailable: the server did not answer.
     """
     slots = asyncio.Semaphore(_SIDE_BY_SIDE)
-    names = [name for name in loader.query_names() if not name.startswith("schema_")]
+    alone = [name for name in loader.query_names() if not name.startswith("schema_") and name not in TOGETHER]
 
-    async def one(name: str) -> None:
+    async def one(text: str) -> None:
         async with slots:
-            await _once(graph, loader.query(name))
+            await _once(graph, text)
 
     with translation():
-        await asyncio.gather(*(one(name) for name in names))
-    return len(names)
+        await asyncio.gather(*(one(loader.query(name)) for name in alone), one(loader.together(TOGETHER)))
+    return len(alone) + 1
 
 
 async def _once(graph: Graph, text: str) -> None:
@@ -60,7 +61,7 @@ async def _once(graph: Graph, text: str) -> None:
 
 def _nothing(name: str) -> Any:
     """A value of the parameter's type that finds nothing."""
-    if name in _LISTS:
+    if name in _LISTS or name in TOGETHER:
         return []
     if name in _TIMES:
         return datetime.now(UTC)

@@ -37,6 +37,21 @@ def test_a_query_is_given_without_its_comments():
     assert loader.query("schema_versions") is loader.query("schema_versions")
 
 
+def test_queries_are_done_together_each_with_rows_of_its_own():
+    """One statement, in the order that was asked for."""
+    text = loader.together(("runbook_versions", "decisions_repeat"))
+    assert text.index("UNWIND $runbook_versions AS row") < text.index("UNWIND $decisions_repeat AS row")
+    assert text.count("CALL () {") == 2
+    assert "$rows" not in text
+
+
+@pytest.mark.parametrize("name", ["journal_steps", "permit_claim"])
+def test_a_query_whose_answer_counts_is_not_hidden_among_others(name):
+    """What it returns would be lost."""
+    with pytest.raises(ValueError, match=name):
+        loader.together(("runbook_versions", name))
+
+
 def test_an_unknown_query_is_a_mistake():
     """A misspelt name fails at once."""
     with pytest.raises(KeyError):

@@ -1,0 +1,5 @@
+// Stores questions; one that is known already stays as it is.
+// Parameters: $rows [properties]. Returns: nothing.
+UNWIND $rows AS row
+MERGE (a:Approval {id: row.id})
+ON CREATE SET a = row
