@@ -62,7 +62,14 @@ __all__ = [
     "nearest",
 ]
 
-FOREIGN = ("ROOTMEND_CONFIG", "ROOTMEND_STATE", "ROOTMEND_CACHE", "ROOTMEND_MAVEN_URL")
+FOREIGN = (
+    "ROOTMEND_CONFIG",
+    "ROOTMEND_STATE",
+    "ROOTMEND_CACHE",
+    "ROOTMEND_MAVEN_URL",
+    "ROOTMEND_PYPI_URL",
+    "ROOTMEND_NPM_URL",
+)
 """Variables that are no settings: they say where files are."""
 
 _PEOPLE: tuple[KeyPath, ...] = (("mail", "ca_file"), ("screenshots", "browser"), ("screenshots", "reports"))

