@@ -1,0 +1,5 @@
+"""Fixtures of the contract suites."""
+
+from fakes.places import place
+
+__all__ = ["place"]
