@@ -31,6 +31,7 @@ from executor.rendering import undoable, writes
 from executor.rollback import Rollback
 from executor.settings import ExecutorSettings
 from executor.steps import STEP, Steps
+from executor.triggers import next_after, procedure_after
 from executor.verify import Verifier
 from safety.model import Permit
 
@@ -70,7 +71,8 @@ class Flow:
             stopping=tools.stopping,
         )
         self._steps = Steps(tools.actions, tools.world, self._book, tools.hooks, tools.settings)
-        self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings)
+        checker = Checker(tools.actions, tools.world)
+        self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings, checker)
         self._notifier = Notifier(tools.world, tools.hooks, tools.redact)
         self._evidence: tuple[Evidence, ...] = ()
         self._facts = {
@@ -112,9 +114,9 @@ class Flow:
                 if unmet := await self._unmet(step):
                     return await self._finish(Outcome.ABORTED, None, unmet)
             done = await self._steps.run(step)
-            following = after_step(step, done.status)
+            following, chosen = next_after(record.plan.terms, step, done.status, after_step(step, done.status))
             if following is not Next.GO_ON:
-                return await self._stop_at(done, following)
+                return await self._stop_at(done, following, chosen)
         await self._book.advance(Event.STEPS_DONE, verify_from=self._book.now())
         return None
 
@@ -158,11 +160,11 @@ class Flow:
         runs = [(self._book.begin(step, STEP), step.result) for step in left]
         await asyncio.gather(*(self._book.end(run, StepStatus.SUCCEEDED, output=result) for run, result in runs))
 
-    async def _stop_at(self, run: StepRun, following: Next) -> ExecutionRecord | None:
+    async def _stop_at(self, run: StepRun, following: Next, chosen: str) -> ExecutionRecord | None:
         record = self._book.record
         error = f"step {run.name!r}: {run.error}"
         if following is Next.ROLL_BACK and changed_something(record.plan.steps, record.steps):
-            await self._book.advance(Event.STEP_FAILED, error=error)
+            await self._book.advance(Event.STEP_FAILED, error=error, rollback_with=chosen)
             return None
         return await self._finish(outcome_of_stop(record, following), None, error)
 
@@ -171,12 +173,14 @@ class Flow:
         record = self._book.record
         self._hooks.event("execution.verifying", **self._facts)
         target = target_ref(record.plan.context["target"])
-        verdict, self._evidence = await self._verifier.verify(record, target, self._tools.stopping.check)
+        proof = await self._verifier.verify(record, target, self._tools.stopping.check)
+        verdict, self._evidence = proof.verdict, proof.evidence
         error = "" if verdict is Verdict.VERIFIED else self._evidence[-1].detail
-        outcome = outcome_of_verdict(record, verdict)
+        outcome = outcome_of_verdict(record, verdict, triggered=proof.tripped is not None)
         if outcome is not None:
             return await self._finish(outcome, verdict, error)
-        await self._book.advance(Event.NOT_FIXED, verdict=verdict, error=self._book.mask(error))
+        chosen = procedure_after(record.plan.terms, verdict, proof.tripped)
+        await self._book.advance(Event.NOT_FIXED, verdict=verdict, error=self._book.mask(error), rollback_with=chosen)
         return None
 
     async def _undo(self) -> ExecutionRecord:

@@ -15,10 +15,19 @@ _ENOUGH_FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A reading with its time. ``at`` is when the look was over."""
+    """A reading with its time.
+
+    Attributes:
+        at: when the look was over.
+        reading: of the target, and of what else the runbook wants to be true.
+        watched: whether the condition of each rollback trigger holds; None when it cannot be read.
+        target: whether the target alone was well.
+    """
 
     at: datetime
     reading: Reading
+    watched: tuple[bool | None, ...] = ()
+    target: bool | None = None
 
 
 def judge(observations: Sequence[Observation], settle: timedelta, now: datetime, deadline: datetime) -> Verdict | None:

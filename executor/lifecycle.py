@@ -83,21 +83,31 @@ def changed_something(steps: Iterable[PlannedStep], runs: Iterable[StepRun]) -> 
     return any(run.phase == "step" and run.index in writes and run.before is not None for run in runs)
 
 
-def outcome_of_verdict(record: ExecutionRecord, verdict: Verdict) -> Outcome | None:
+def outcome_of_verdict(record: ExecutionRecord, verdict: Verdict, *, triggered: bool = False) -> Outcome | None:
     """How an execution ends whose steps are done; None when it has to be rolled back first.
 
     ================  =====================================================================================
     verified          ``success``; ``partial`` when a step failed that the runbook lets fail (messages do not count)
-    inconclusive      ``partial``: the steps are done and kept, but nothing proves that they helped
-    not fixed         rolled back first, when the runbook says so and something was changed; else ``failure``
+    inconclusive      rolled back first, when the runbook says so and something was changed; else ``partial``: the
+                      steps are done and kept, but nothing proves that they helped
+    not fixed         rolled back first, when the runbook or a trigger of it says so and something was changed; else
+                      ``failure``
     ================  =====================================================================================
+
+    Args:
+        record: as it stands after the steps.
+        verdict: what the world says.
+        triggered: a rollback trigger led to the verdict.
     """
     if verdict is Verdict.VERIFIED:
         return Outcome.PARTIAL if _missed(record) else Outcome.SUCCESS
-    if verdict is Verdict.INCONCLUSIVE:
-        return Outcome.PARTIAL
-    rolls_back = record.on_not_fixed == OnNotFixed.ROLLBACK and changed_something(record.plan.steps, record.steps)
-    return None if rolls_back else Outcome.FAILURE
+    unproven = verdict is Verdict.INCONCLUSIVE
+    asked = record.on_inconclusive if unproven else record.on_not_fixed
+    named = not unproven and (triggered or any(trigger.not_fixed for trigger in record.plan.terms.triggers))
+    wants = asked == OnNotFixed.ROLLBACK or named
+    if wants and changed_something(record.plan.steps, record.steps):
+        return None
+    return Outcome.PARTIAL if unproven else Outcome.FAILURE
 
 
 def _missed(record: ExecutionRecord) -> bool:

@@ -83,7 +83,7 @@ class PlannedStep(Model):
         items: what it runs for, when that is known; ``each`` holds the step of each item.
         item: which item this is the step of; None for a step that runs once.
         save_state: templates of values that are kept when its turn comes; ``state`` holds those known already.
-        require_approval: whether a human is asked before it runs; ``question`` is what they are told.
+        require_approval: whether a human is asked before it runs.
         run_on_failure: name of the procedure that runs when it fails, before ``on_failure`` follows.
         scope: id of the step that called the runbook it belongs to; empty for the runbook of the plan.
         role: ``enter`` and ``leave`` stand around the steps of a called runbook.
@@ -109,13 +109,14 @@ class PlannedStep(Model):
     items: tuple[Any, ...] | None = None
     each: tuple[PlannedStep, ...] = ()
     item: int | None = None
+    item_value: Any = None
+    item_count: int = 0
     max_parallel: int = 1
     retry: RetryPolicy | None = None
     outputs: Mapping[str, Any] = {}
     save_state: Mapping[str, Any] = {}
     state: Mapping[str, Any] = {}
     require_approval: bool | str = False
-    question: str = ""
     approval_seconds: float | None = None
     run_on_failure: str = ""
     on_success: OnSuccess = OnSuccess.CONTINUE
@@ -344,7 +345,9 @@ class ExecutionRecord(Model):
     cooldown_seconds: float = 600
     settle_seconds: float = 30
     verify_timeout_seconds: float = 300
+    observe_seconds: float = 0
     on_not_fixed: str = "rollback"
+    on_inconclusive: str = "keep"
     notification: Mapping[str, Any] = {}
     requested_at: datetime | None = None
     started_at: datetime | None = None

@@ -8,12 +8,14 @@ from typing import Any
 
 from executor.actions.base import Redact, TargetFacts
 from executor.criteria import Checker
-from executor.errors import Unmet
+from executor.errors import PlanError, Unmet
 from executor.model import Plan, PlannedCheck, Promises, Terms, Trigger
 from runbooks.conditions import Assumption, Criterion, Kpis, OnUnmet, Precondition
+from runbooks.findings import did_you_mean
 from runbooks.model import Runbook
 from runbooks.steps import RollbackTrigger
 
+ANY_STEP = "*"
 _SECONDS = 10.0
 
 
@@ -85,6 +87,8 @@ async def settled(
     ):
         for check in checks:
             checker.refuse_unsuitable(check, what)
+    for trigger in terms.triggers:
+        _refuse_unknown(trigger, runbook)
     found = await _all(checker, terms.preconditions, names, facts, redact)
     if unmet := next((check for check in found if check.holds is not True and _stops(check)), None):
         raise Unmet(_told("precondition", unmet), skip=unmet.on_failure == OnUnmet.SKIP)
@@ -94,6 +98,21 @@ async def settled(
     reasons = [_told("precondition", check) for check in found if check.holds is not True]
     reasons += [_told("assumption", check) for check in relied if check.holds is not True]
     return terms.model_copy(update={"preconditions": found, "assumptions": assumed}), reasons
+
+
+def _refuse_unknown(trigger: Trigger, runbook: Runbook) -> None:
+    """A trigger that names nothing would never take anything back, and nobody would know."""
+    ids = [step.id for step in runbook.steps]
+    if trigger.step_failed and trigger.step_failed not in (ANY_STEP, *ids):
+        advice = did_you_mean(trigger.step_failed, ids)
+        raise PlanError(f"rollback trigger: there is no step {trigger.step_failed!r}; {advice}")
+    if trigger.run and trigger.run not in runbook.procedures:
+        advice = did_you_mean(trigger.run, runbook.procedures)
+        raise PlanError(f"rollback trigger: there is no procedure {trigger.run!r}; {advice}")
+    if not (trigger.step_failed or trigger.not_fixed or trigger.condition or trigger.health_checks):
+        raise PlanError(
+            "a rollback trigger says nothing: give step_failed, not_fixed, condition or health_check_failed"
+        )
 
 
 async def unmet_now(

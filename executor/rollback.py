@@ -55,7 +55,8 @@ class Rollback:
         Raises:
             Stop: another holder goes on, or the process ends.
         """
-        own = self._book.record.plan.rollback
+        record = self._book.record
+        own = record.plan.procedures.get(record.rollback_with) or record.plan.rollback
         done: list[StepRun] = []
         if own:
             for step in own:

@@ -205,7 +205,9 @@ class Permits:
             cooldown_seconds=planned.request.limits.cooldown_seconds,
             settle_seconds=runbook.verification.settle.total_seconds(),
             verify_timeout_seconds=runbook.verification.timeout.total_seconds(),
+            observe_seconds=runbook.verification.observe.total_seconds(),
             on_not_fixed=runbook.verification.on_not_fixed.value,
+            on_inconclusive=runbook.verification.on_inconclusive.value,
             notification=runbook.notification.model_dump(mode="json", exclude_none=True),
             requested_at=now,
         )
@@ -215,7 +217,10 @@ class Permits:
     ) -> DecisionRecord:
         unknown = refusal.check == "blast_radius" and "missing" in refusal.numbers
         # What was measured goes along: with it the question can be asked again later, of other limits.
-        measured = {"plan": planned.plan.hash, **_blast_numbers(planned.request.blast)} if planned else {}
+        measured: dict[str, float | str] = {}
+        if planned:
+            measured = {"plan": planned.plan.hash, **_blast_numbers(planned.request.blast)}
+            measured |= {"asks": "; ".join(reasons)} if (reasons := planned.request.approval_reasons) else {}
         return self._record(
             proposal,
             DecisionKind.REFUSAL,

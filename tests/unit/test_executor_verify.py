@@ -88,7 +88,8 @@ async def bench_with(settle=5, **facts):
 
 
 async def verdict_of(bench, record, target=APP):
-    return await Verifier(bench.world.cluster, bench.fresh, bench.clock).verify(record, target)
+    proof = await Verifier(bench.world.cluster, bench.fresh, bench.clock).verify(record, target)
+    return proof.verdict, proof.evidence
 
 
 def healthy(bench):
