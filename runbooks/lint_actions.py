@@ -44,6 +44,8 @@ def _parameters(subject: Subject, path: Path, step: Step, schema: Mapping[str, A
             if schema.get("additionalProperties") is not True:
                 message = f"{step.action} has no parameter {name}"
                 yield subject.found("RB202", message, here, advice=did_you_mean(name, known))
+        elif known[name].get("x-literal") and isinstance(value, str) and has_template(value):
+            yield subject.found("RB212", f"{name} of {step.action} holds a template", here)
         elif not fits(value, known[name], definitions):
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."

@@ -143,6 +143,13 @@ _ALL = (
         "RB210", _W, "parameter never used", "Whoever sets it would be surprised.", "use it as params.NAME or remove it"
     ),
     Rule("RB211", _E, "name is reserved", "It would hide a name that templates use.", "choose another name"),
+    Rule(
+        "RB212",
+        _E,
+        "template in a text that is a program",
+        "Whoever writes an alert could write a part of the program.",
+        "pass the value as a parameter, argument or variable",
+    ),
     Rule("RB301", _E, "template syntax", "The text cannot be rendered.", "correct the template"),
     Rule("RB302", _E, "unknown name in a template", "It would stop the runbook before any change.", "correct the name"),
     Rule(

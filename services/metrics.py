@@ -87,7 +87,7 @@ METRICS: tuple[Metric, ...] = (
         (),
         (*_MINUTES, 3600.0),
     ),
-    Metric("rootmend_runbook_metric", Gauge, "Numbers that runbooks publish, the last of each", ("runbook", "metric")),
+    Metric("rootmend_runbook_metric", Gauge, "Numbers that runbooks publish, the last of each", ("runbook", "name")),
     Metric("rootmend_waiting_approvals", Gauge, "Approvals that wait for an answer"),
     Metric("rootmend_runbooks_loaded", Gauge, "Runbooks in force"),
     Metric("rootmend_runbooks_rejected", Gauge, "Runbook files that were refused and are not in force as they stand"),
@@ -179,7 +179,7 @@ class Metrics:
         )
         yield (
             "runbook.metric",
-            lambda f: self._set("rootmend_runbook_metric", f["value"], runbook=f["runbook"], metric=f["metric"]),
+            lambda f: self._set("rootmend_runbook_metric", f["value"], runbook=f["runbook"], name=f["metric"]),
         )
         yield "runbooks.loaded", self._runbooks_loaded
         yield "dependency", lambda f: self._set("rootmend_dependency_up", 1 if f["up"] else 0, name=f["dependency"])

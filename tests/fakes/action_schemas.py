@@ -39,6 +39,11 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "calculate": _schema({"expression": {}}, "expression"),
     "wait": _schema({"seconds": NUMBER, "condition": TEXT, "timeout": LENGTH}),
     "check_neo4j": _schema({"query": TEXT, "parameters": {"type": "object"}, "expect": TEXT}, "query", "expect"),
+    "sql_query": _schema(
+        {"connection": TEXT, "query": {**TEXT, "x-literal": True}, "parameters": {"type": "object"}},
+        "connection",
+        "query",
+    ),
     "webhook": _schema(_WEB, "url"),
     "slack_notify": _schema({"channel": TEXT, "message": TEXT}, "channel", "message"),
 }
