@@ -33,6 +33,7 @@ class Looker:
         self._target = target
         self._since = since
         self._started = record.started_at or since
+        self._newest: tuple[tuple[object, ...], set[str]] | None = None
 
     async def look(self, now: datetime) -> Reading:
         """One look. What cannot be read proves nothing."""
@@ -72,15 +73,31 @@ class Looker:
         labels, namespace = _selector(item.get("spec", {}).get("selector") or {}), self._target.namespace
         if not labels:
             return []  # an empty selector would be every pod
-        uid = item["metadata"].get("uid", "")
-        owners = {uid}
+        owners = {item["metadata"].get("uid", "")}
         if item.get("kind") == "Deployment":
-            sets = await self._cluster.list("ReplicaSet", namespace, labels=labels)
-            mine = [one for one in sets if _owned_by(one, {uid})]
-            newest = max(mine, key=_revision, default=None)
-            owners = {newest["metadata"].get("uid", "")} if newest is not None else set()
+            owners = await self._newest_set(item, labels)
         found = await self._cluster.list("Pod", namespace, labels=labels)
         return health.live(pod for pod in found if _owned_by(pod, owners))
+
+    async def _newest_set(self, deployment: KubeObject, labels: str) -> set[str]:
+        """The uid of the ReplicaSet of a Deployment's current revision; empty when there is none.
+
+        A controller that has seen the latest change has written the revision into the Deployment, so an answer holds
+        for as long as both stay the same.
+        """
+        meta = deployment["metadata"]
+        revision = (meta.get("annotations") or {}).get(_REVISION)
+        generation, seen = meta.get("generation", 0), deployment.get("status", {}).get("observedGeneration", 0)
+        key = (meta.get("uid"), generation, revision)
+        if self._newest is not None and self._newest[0] == key:
+            return self._newest[1]
+        sets = await self._cluster.list("ReplicaSet", self._target.namespace, labels=labels)
+        mine = [one for one in sets if _owned_by(one, {meta.get("uid", "")})]
+        newest = max(mine, key=_revision, default=None)
+        owners = {newest["metadata"].get("uid", "")} if newest is not None else set()
+        if owners and revision is not None and seen >= generation:
+            self._newest = key, owners
+        return owners
 
     async def _with_signals(self, reading: Reading, subjects: Sequence[ObjectRef], now: datetime) -> Reading:
         """New failing signals outweigh how well the objects look.

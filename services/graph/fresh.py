@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 from executor.model import ObjectRef
-from services.graph.connect import Graph
+from services.graph.connect import Graph, Row
 from services.graph.identity import rids
 from services.graph.values import instant
 
@@ -35,24 +34,21 @@ class Neo4jFreshSignals:
             GraphUnavailable, GraphRejected: then nobody knows, which is not "nothing happened".
         """
         names = list(dict.fromkeys(rid for subject in subjects for rid in rids(subject)))
-        events, decisions = await asyncio.gather(
-            self._graph.read(
-                "fresh_events",
-                rids=names,
-                tenant=tenant,
-                untagged=tenant == self._default_tenant,
-                moment=moment,
-                severities=list(FAILING),
-                limit=_MOST,
-            ),
-            self._graph.read("fresh_decisions", target_key=target_key, tenant=tenant, moment=moment, limit=_MOST),
+        rows = await self._graph.read(
+            "fresh_signals",
+            rids=names,
+            tenant=tenant,
+            untagged=tenant == self._default_tenant,
+            moment=moment,
+            severities=list(FAILING),
+            target_key=target_key,
+            limit=_MOST,
         )
-        heard = [
-            f"{row['severity']} {row['reason']} about {row['rid']} at {instant(row['event_time']).isoformat()}"
-            for row in events
-        ]
-        repeated = [
-            f"alert {row['reason']} (decision {row['id'][:8]}) at {instant(row['last_seen']).isoformat()}"
-            for row in decisions
-        ]
-        return (*heard, *repeated)
+        return tuple(_line(row) for row in rows)
+
+
+def _line(row: Row) -> str:
+    at = instant(row["at"]).isoformat()
+    if row["decision"] is not None:
+        return f"alert {row['reason']} (decision {row['decision'][:8]}) at {at}"
+    return f"{row['severity']} {row['reason']} about {row['about']} at {at}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from safety.ports import Claim
 from services.graph.connect import Graph
@@ -25,23 +26,25 @@ class Neo4jPermitLedger:
         Raises:
             GraphUnavailable: whether it was claimed may be unknown; then nobody runs it until the lease runs out.
         """
-        return await self._take("permit_claim", execution_id, holder, lease_seconds, plan_hash=plan_hash)
+        # The id of this call makes it safe to send it again, so that one round trip will do.
+        parameters = _parameters(execution_id, holder, lease_seconds)
+        rows = await self._graph.write_repeatable(
+            "permit_claim", plan_hash=plan_hash, claim_id=uuid4().hex, **parameters
+        )
+        return _answer(execution_id, rows)
 
     async def adopt(self, execution_id: str, holder: str, lease_seconds: float) -> Claim | str:
         """See the port; errors as in ``claim``."""
-        return await self._take("permit_adopt", execution_id, holder, lease_seconds)
+        (rows,) = await self._graph.write(("permit_adopt", _parameters(execution_id, holder, lease_seconds)))
+        return _answer(execution_id, rows)
 
-    async def _take(self, query: str, execution_id: str, holder: str, lease_seconds: float, **more: Any) -> Claim | str:
-        parameters = {
-            "execution_id": execution_id,
-            "holder": holder,
-            "lease_ms": round(lease_seconds * 1000),
-            **more,
-        }
-        (rows,) = await self._graph.write((query, parameters))
-        if not rows:
-            return "no such execution"
-        return _claim(execution_id, rows[0])
+
+def _parameters(execution_id: str, holder: str, lease_seconds: float) -> dict[str, Any]:
+    return {"execution_id": execution_id, "holder": holder, "lease_ms": round(lease_seconds * 1000)}
+
+
+def _answer(execution_id: str, rows: Sequence[Mapping[str, Any]]) -> Claim | str:
+    return _claim(execution_id, rows[0]) if rows else "no such execution"
 
 
 def _claim(execution_id: str, row: Mapping[str, Any]) -> Claim | str:

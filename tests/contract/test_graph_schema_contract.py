@@ -127,3 +127,16 @@ async def test_a_cancelled_writer_does_not_take_others_with_it(store):
     writes[0].cancel()
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(answer) for answer in answers[1:]] == [type(None)] * 3
+
+
+async def test_a_claim_that_is_sent_again_is_answered_the_same(store):
+    """Its answer was lost on the way; another call of the same holder is still told that it comes too late."""
+    (run,) = [permitted()]
+    await store.ledger.record([run])
+    call = {"execution_id": run.execution.id, "plan_hash": run.execution.plan.hash, "holder": "h", "lease_ms": 30_000}
+    first = await store.graph.write_repeatable("permit_claim", claim_id="one", **call)
+    assert first[0]["refusal"] is None
+    again = await store.graph.write_repeatable("permit_claim", claim_id="one", **call)
+    assert again == first
+    other = await store.graph.write_repeatable("permit_claim", claim_id="two", **call)
+    assert other[0]["refusal"] == "it is running already"

@@ -151,6 +151,62 @@ async def test_a_pod_in_trouble_is_not_fixed_although_the_deployment_looks_well(
     assert f"app-1/app is in {reason}" in evidence[-1].detail
 
 
+def revised(number, **more):
+    """The workload, whose controller has told the revision."""
+    made = deployment(generation=number, **more)
+    made["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": str(number)}
+    return made
+
+
+async def test_the_replica_set_is_looked_for_once_for_each_revision(monkeypatch):
+    """A later rollout is noticed, and its own pods count; until then one answer serves all looks."""
+    bench, record = await bench_with()
+    bench.cluster.put(revised(1))
+    bench.cluster.put(replica_set())
+    bench.cluster.put(pod())
+    listed = []
+    plain = bench.cluster.list
+
+    async def counting(kind, namespace="", **selectors):
+        listed.append((kind, bench.clock.passed))
+        return await plain(kind, namespace, **selectors)
+
+    monkeypatch.setattr(bench.cluster, "list", counting)
+
+    def roll_out():
+        if bench.clock.passed > 2 and ("ReplicaSet", NAMESPACE, "app-r2") not in bench.cluster.objects:
+            bench.cluster.put(revised(2))
+            bench.cluster.put(replica_set("r2", 2))
+
+    bench.cluster.before_read.append(roll_out)
+    verdict, evidence = await verdict_of(bench, record)
+    assert verdict is Verdict.INCONCLUSIVE  # the only pod is one of the revision before
+    assert evidence[0].healthy
+    assert len([at for kind, at in listed if kind == "ReplicaSet"]) == 2
+    assert len([at for kind, at in listed if kind == "Pod"]) > 5
+
+
+async def test_a_replica_set_is_not_remembered_before_its_controller_has_seen_the_change():
+    """What is found then may be the one of the revision before."""
+    bench, record = await bench_with()
+    healthy(bench)
+    behind = revised(2)
+    behind["status"]["observedGeneration"] = 1
+    bench.cluster.put(behind)
+    bench.cluster.put(pod(state={"waiting": {"reason": "CrashLoopBackOff"}}))
+
+    def catch_up():
+        if bench.clock.passed > 2:
+            bench.cluster.put(revised(2))
+            bench.cluster.put(replica_set("r2", 2))
+            bench.cluster.put(pod("app-2", owner="r2"))
+
+    bench.cluster.before_read.append(catch_up)
+    verdict, evidence = await verdict_of(bench, record)
+    assert verdict is Verdict.VERIFIED
+    assert "1 pods ready" in evidence[-1].detail
+
+
 async def test_a_restart_starts_the_settle_time_again():
     """A container that died in between was not healthy, however it looks at each look."""
     bench, record = await bench_with()
