@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +58,23 @@ class Subject:
         position = (start + line, 1) if "\n" in text.text else (start, column)
         return finding(code, message, position, advice=advice)
 
+    def lists(self) -> Iterator[tuple[Path, Sequence[Step]]]:
+        """Each list of steps with where it stands: the runbook's own first, then those that take back."""
+        runbook = self.runbook
+        yield ("steps",), runbook.steps
+        yield from ((("procedures", name), steps) for name, steps in runbook.procedures.items())
+        whole = ("rollback", "steps") in self.lines
+        yield ("rollback", "steps") if whole else ("rollback",), runbook.rollback.steps
+
     def steps(self) -> Iterator[tuple[Path, Step]]:
-        """The steps, then the rollback steps, with where they stand."""
-        for index, step in enumerate(self.runbook.steps):
-            yield ("steps", index), step
-        for index, step in enumerate(self.runbook.rollback.steps):
-            yield ("rollback", index), step
+        """Every step with where it stands."""
+        for path, steps in self.lists():
+            for index, step in enumerate(steps):
+                yield (*path, index), step
+
+    def access_of(self, step: Step) -> str:
+        """What the step's action does to the world (``read``, ``write``, ``notify``, ``none``); empty when unknown."""
+        return str((self.actions or {}).get(step.action, {}).get("x-access", ""))
 
     def action_of(self, step: Step) -> str:
         """The canonical name of the step's action, as far as it is known."""
