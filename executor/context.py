@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from executor.actions.base import TargetFacts
-from executor.model import ObjectRef, Plan, PlannedStep, StepRun, StepStatus
+from executor.jsonpath import extract
+from executor.model import ExecutionRecord, ObjectRef, Plan, PlannedStep, StepRun, StepStatus
+from executor.phases import ROLLBACK, STEP, failed_index
 from matcher.model import Match
+
+NOT_RUN = "not_run"
+"""Status of a step for the templates of others, when it has not run."""
+
+SEPARATOR = "__"
+"""Between the id of a step that calls a runbook and the ids of that runbook's steps."""
+
+_BAD = (StepStatus.FAILED, StepStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,9 @@ class StepResult:
     status: str
     output: Any = None
     output_var: str | None = None
+    error: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 def template_context(match: Match, params: Mapping[str, Any], execution_id: str = "") -> dict[str, Any]:
@@ -51,7 +65,7 @@ def template_context(match: Match, params: Mapping[str, Any], execution_id: str 
     return {**named, "incident": facts, "target": _target(match), "params": dict(params), "execution": execution}
 
 
-_RESERVED = frozenset({"incident", "target", "params", "execution", "steps", "secrets"})
+_RESERVED = frozenset({"incident", "target", "params", "execution", "steps", "secrets", "state", "item", "each"})
 
 
 def _resource(match: Match) -> dict[str, str]:
@@ -120,27 +134,106 @@ def target_ref(target: Mapping[str, Any]) -> ObjectRef:
 
 
 def scope(context: Mapping[str, Any], results: Iterable[StepResult]) -> dict[str, Any]:
-    """The context with what steps gave: ``steps.<id>.output``, ``steps.<id>.status`` and output variables."""
+    """The context with what steps gave: ``steps.<id>``, ``state.NAME`` and output variables.
+
+    A step that did not run has no output: a template that needs it fails by name.
+    """
     names = dict(context)
     steps: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for result in results:
-        steps[result.step_id] = {"output": result.output, "status": result.status}
+        told = {"status": str(result.status), "failed": result.status in _BAD, "error": result.error}
+        given = {"output": result.output, "outputs": dict(result.outputs)}
+        steps[result.step_id] = told if result.status == NOT_RUN else {**given, **told}
+        state.update(result.state)
         if result.output_var and result.status == StepStatus.SUCCEEDED:
             names[result.output_var] = result.output
-    return {**names, "steps": steps}
+    return {**names, "steps": steps, "state": state}
 
 
-def results_of(plan: Plan, runs: Iterable[StepRun]) -> tuple[StepResult, ...]:
-    """What the steps of a plan gave so far: planned reads from the plan, the rest from the journal."""
-    recorded = {run.index: run for run in runs if run.phase == "step"}
-    given = (_result_of(step, recorded.get(step.index)) for step in plan.steps)
-    return tuple(result for result in given if result is not None)
+def names_of(record: ExecutionRecord, now: datetime, step: PlannedStep, phase: str = STEP) -> dict[str, Any]:
+    """Every name that a step can use when its turn comes: what is known, what steps gave, the time, its item."""
+    plan = record.plan
+    known = scope(plan.scopes.get(step.scope) or plan.context, results_of(plan, record.steps, step.scope, phase))
+    started = record.started_at or record.requested_at or now
+    times = {"started_at": started.isoformat(), "duration": round(max(0.0, (now - started).total_seconds()), 3)}
+    known["execution"] = {**known.get("execution", {}), **times}
+    return {**known, **item_names(step)}
 
 
-def _result_of(step: PlannedStep, run: StepRun | None) -> StepResult | None:
+def item_names(step: PlannedStep) -> dict[str, Any]:
+    """``item`` and ``each``, for the step of one item."""
+    if step.item is None:
+        return {}
+    last = step.item == step.item_count - 1
+    each = {"index": step.item, "count": step.item_count, "first": step.item == 0, "last": last}
+    return {"item": step.item_value, "each": each}
+
+
+def results_of(plan: Plan, runs: Iterable[StepRun], within: str = "", phase: str = STEP) -> tuple[StepResult, ...]:
+    """What the steps of a plan gave so far: planned reads from the plan, the rest from the journal.
+
+    Args:
+        plan: with its steps.
+        runs: the journal's.
+        within: whose steps: the id of the step that called a runbook, empty for the plan's own.
+        phase: steps of a procedure or a rollback also see those of their own phase.
+    """
+    recorded = {(run.phase, run.index): run for run in runs if run.item is None}
+    stages = [(STEP, plan.steps)] + ([(phase, steps_in(plan, phase))] if phase != STEP else [])
+    seen = [(stage, step) for stage, steps in stages for step in steps if step.scope == within and step.role != "enter"]
+    return tuple(_result_of(step, recorded.get((stage, step.index)), within) for stage, step in seen)
+
+
+def steps_in(plan: Plan, phase: str) -> tuple[PlannedStep, ...]:
+    """The steps that run in a phase."""
+    if phase == STEP:
+        return plan.steps
+    if phase == ROLLBACK:
+        return plan.rollback
+    index = failed_index(phase)
+    return () if index is None else plan.procedures.get(plan.steps[index].run_on_failure, ())
+
+
+def _result_of(step: PlannedStep, run: StepRun | None, within: str) -> StepResult:
+    name = step.id.removeprefix(f"{within}{SEPARATOR}") if within else step.id
     if step.planned:
         # The journal's copy is bounded and masked; the plan's is what everything was rendered with.
-        return StepResult(step.id, StepStatus.SUCCEEDED, step.result, step.output_var)
+        return planned_result(step, name)
     if run is None or run.status is StepStatus.INTENDED:
-        return None
-    return StepResult(step.id, run.status, run.output, step.output_var)
+        return StepResult(name, NOT_RUN, state={**planned_state(step), **(run.state if run else {})})
+    state = {**planned_state(step), **run.state}
+    return StepResult(name, run.status, run.output, step.output_var, run.error, run.outputs, state)
+
+
+def planned_result(step: PlannedStep, name: str) -> StepResult:
+    """What a step gave that ran while planning."""
+    outputs = gathered([parts(step.outputs, leaf.result) for leaf in step.leaves if leaf.planned], step)
+    return StepResult(
+        name, StepStatus.SUCCEEDED, step.result, step.output_var, outputs=outputs, state=planned_state(step)
+    )
+
+
+def planned_state(step: PlannedStep) -> Mapping[str, Any]:
+    """The values that planning kept already; of a step that repeats, a list for each name."""
+    if not step.repeats:
+        return step.state
+    return gathered([leaf.state for leaf in step.leaves if leaf.state], step)
+
+
+def gathered(found: Sequence[Mapping[str, Any]], step: PlannedStep) -> dict[str, Any]:
+    """Named values of a step: as they are, or a list in the order of its items."""
+    if not step.repeats:
+        return dict(found[0]) if found else {}
+    names = dict.fromkeys(name for one in found for name in one)
+    return {name: [one.get(name) for one in found] for name in names}
+
+
+def parts(outputs: Mapping[str, Any], output: Any) -> dict[str, Any]:
+    """The named parts of an output.
+
+    Raises:
+        PlanError: a text is no JSONPath.
+        StepFailed: there is nothing at it.
+    """
+    return {name: extract(output, str(path)) for name, path in outputs.items()}

@@ -25,6 +25,11 @@ def procedure_phase(index: int) -> str:
     return f"{_PROCEDURE}{index}"
 
 
+def failed_index(phase: str) -> int | None:
+    """The index of the step whose failure a procedure follows; None for another phase."""
+    return int(phase.removeprefix(_PROCEDURE)) if phase.startswith(_PROCEDURE) else None
+
+
 def is_forward(phase: str) -> bool:
     """Whether its steps make changes that a rollback takes back."""
     return phase == STEP or phase.startswith(_PROCEDURE)
@@ -32,7 +37,7 @@ def is_forward(phase: str) -> bool:
 
 def is_backward(phase: str) -> bool:
     """Whether its steps take changes back."""
-    return phase == ROLLBACK or phase == UNDO or phase.startswith(f"{UNDO}.")
+    return phase in (ROLLBACK, UNDO) or phase.startswith(f"{UNDO}.")
 
 
 def is_question(phase: str) -> bool:

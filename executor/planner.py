@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from executor.actions.base import Action, ActionTable, Planned, Redact, TargetFacts, World
-from executor.book import masked
-from executor.context import StepResult, facts_of, scope, template_context
+from executor.actions.base import ActionTable, Redact, TargetFacts, World
+from executor.actions.engine import RunRunbook, RunRunbookParams
+from executor.chaining import Called, Caller, entering, leaving, refuse_unsuitable
+from executor.context import facts_of, template_context
 from executor.criteria import Checker
-from executor.errors import Permanent, PlanError, RemediationError
-from executor.model import Access, Plan, PlannedStep, StepStatus
+from executor.draft import Draft, Runbooks
+from executor.drafting import StepPlanner
+from executor.errors import Permanent, PlanError, RemediationError, Unmet
+from executor.graph import in_order
+from executor.model import Access, Plan, PlannedStep, Terms
 from executor.parameters import resolve_parameters
 from executor.planhash import plan_hash
 from executor.preconditions import settled
-from executor.rendering import (
-    checked,
-    condition,
-    names_of_condition,
-    names_of_params,
-    rendered,
-    shown,
-    undoable,
-    writes,
-)
+from executor.reasons import namespaces, runbook_reasons, touched
+from executor.rendering import checked
 from matcher.model import Match
-from runbooks.durations import parse_duration
-from runbooks.findings import did_you_mean
-from runbooks.model import OnFailure, Runbook, Step
+from runbooks.model import Runbook, RunOnFailure, Step
 
-CANNOT_SHOW = "cannot be shown in advance"
-_FIXED = (Access.WRITE, Access.NOTIFY)
-"""What is worked out while planning, wherever it stands; reads after a write are meant to see the change."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """A plan in the making.
-
-    Attributes:
-        results: what the steps that ran while planning gave.
-        pending: names that only a later run will know, as ``names_used`` writes them.
-        wrote: whether a write was planned already; reads after it see another world and run later.
-    """
-
-    context: Mapping[str, Any]
-    facts: TargetFacts
-    results: list[StepResult] = field(default_factory=list)
-    pending: set[str] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
-    wrote: bool = False
-
-    def names(self) -> dict[str, Any]:
-        """Every name that templates can use now."""
-        return scope(self.context, self.results)
-
-    def waits_for(self, used: Iterable[str]) -> tuple[str, ...]:
-        """Those of the names that only a later run will know."""
-        return tuple(sorted(self.pending.intersection(used)))
+MAX_DEPTH = 3
+"""How many calls deep runbooks may call each other, unless the settings say otherwise."""
 
 
 class Planner:
@@ -69,6 +35,8 @@ class Planner:
         world: for the reads that planning does.
         parameters: configured values, by runbook id and name.
         redact: takes secrets out of what reads gave before it is kept in the plan.
+        runbooks: those that steps can call.
+        max_depth: how many calls deep runbooks may call each other.
     """
 
     def __init__(
@@ -77,12 +45,16 @@ class Planner:
         world: World,
         parameters: Mapping[str, Any],
         redact: Redact = lambda text: text,
+        *,
+        runbooks: Runbooks = dict,
+        max_depth: int = MAX_DEPTH,
     ) -> None:
         self._actions = actions
-        self._world = world
         self._parameters = parameters
         self._redact = redact
         self._checker = Checker(actions, world)
+        self._planner = StepPlanner(actions, world, redact)
+        self._caller = Caller(runbooks, parameters, world, max_depth)
 
     async def plan(self, match: Match, execution_id: str) -> Plan:
         """Plan the runbook of a match.
@@ -101,12 +73,16 @@ class Planner:
         runbook = match.runbook.runbook
         params = resolve_parameters(runbook, self._parameters.get(runbook.id) or {})
         context = template_context(match, params, execution_id)
-        draft = Draft(context, facts_of(context))
+        draft, called = Draft(runbook, context, chain=(runbook.id,)), Called()
         terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
-        steps = [await self._step(index, step, draft) for index, step in enumerate(runbook.steps)]
-        _refuse_twins(steps)
-        asked = _runbook_reasons(runbook, draft)
-        rollback = [await self._rollback_step(index, step, draft) for index, step in enumerate(runbook.rollback.steps)]
+        steps = _numbered(await self._sequence(draft, called))
+        reasons = [reason for one in called.drafts for reason in runbook_reasons(one.runbook, one.names())]
+        rollback, procedures = await self._backward(called)
+        everything = [*steps, *rollback, *(step for listed in procedures.values() for step in listed)]
+
+        def facts(scope: str) -> TargetFacts:
+            return facts_of(called.scopes.get(scope) or context)
+
         made = Plan(
             runbook_id=runbook.id,
             runbook_version=runbook.version,
@@ -115,174 +91,124 @@ class Planner:
             steps=tuple(steps),
             rollback=tuple(rollback),
             context=context,
-            namespaces=_namespaces(draft.facts, [*steps, *rollback]),
-            touched=_touched(draft.facts, [*steps, *rollback]),
-            approval_reasons=tuple(dict.fromkeys([*asked, *doubts, *draft.reasons])),
-            dry_run_first=runbook.safety.dry_run_first,
-            terms=terms,
+            namespaces=namespaces(facts, everything),
+            touched=touched(facts, everything),
+            approval_reasons=tuple(dict.fromkeys([*reasons, *doubts, *draft.reasons])),
+            dry_run_first=any(one.runbook.safety.dry_run_first for one in called.drafts),
+            procedures=procedures,
+            scopes=called.scopes,
+            called=called.versions,
+            **_limits(runbook, terms),
         )
         return made.model_copy(update={"hash": plan_hash(made)})
 
-    async def _step(self, index: int, step: Step, draft: Draft) -> PlannedStep:
+    async def _sequence(self, draft: Draft, called: Called) -> list[PlannedStep]:
+        """The steps of one runbook, with those of the runbooks that it calls, as they are listed."""
+        called.drafts.append(draft)
+        steps = {step.id: step for step in draft.runbook.steps}
+        planned = {
+            step_id: await self._step(steps[step_id], draft, called) for step_id in in_order(draft.runbook.steps)
+        }
+        return [one for step_id in steps for one in planned[step_id]]
+
+    async def _step(self, step: Step, draft: Draft, called: Called) -> list[PlannedStep]:
+        action = self._planner.action(step.action, f"step {step.name!r}")
+        if isinstance(action, RunRunbook):
+            return await self._call(step, draft, called)
+        return [await self._planner.forward(step, draft, _waits_for(step, draft))]
+
+    async def _call(self, step: Step, draft: Draft, called: Called) -> list[PlannedStep]:
+        """The steps of the runbook that a step calls, between one that enters and one that leaves."""
         where = f"step {step.name!r}"
-        planned = self._bare(index, step, where)
         try:
-            planned, ready = self._render(planned, step, draft)
-            if ready and (planned.access in _FIXED or not draft.wrote):
-                planned = await self._ask(planned, draft)
-        except Permanent as error:
-            raise PlanError(f"{where}: {error}{_no_controller(error, draft.facts)}") from error
-        draft.reasons += _change_reasons(where, planned)
-        draft.wrote = draft.wrote or planned.access is Access.WRITE
-        if planned.planned:
-            draft.results.append(StepResult(planned.id, StepStatus.SUCCEEDED, planned.result, planned.output_var))
-            planned = planned.model_copy(update={"result": masked(planned.result, self._redact)})
-        elif planned.when is not False:
-            draft.pending.add(f"steps.{planned.id}")
-            draft.pending.update({planned.output_var} if planned.output_var else ())
-        return planned
-
-    def _bare(self, index: int, step: Step, where: str) -> PlannedStep:
-        action = self._action(step.action, where)
-        access = action.access_of(step.params)
-        # A message that cannot be sent is no reason to undo a fix, unless the author says so.
-        lenient = access is Access.NOTIFY and "on_failure" not in step.model_fields_set
-        return PlannedStep(
-            index=index,
-            id=step.id,
-            name=step.name,
-            action=action.name,
-            params=step.params,
-            access=access,
-            idempotent=action.repeatable(step.params) if step.idempotent is None else step.idempotent,
-            when=step.when,
-            timeout_seconds=_patience(step),
-            on_failure=OnFailure.CONTINUE if lenient else step.on_failure,
-            output_var=step.output_var,
-        )
-
-    def _action(self, name: str, where: str) -> Action[Any]:
-        action = self._actions.get(name)
-        if action is None:
-            raise PlanError(f"{where}: there is no action {name!r}; {did_you_mean(name, self._actions)}")
-        return action
-
-    def _render(self, planned: PlannedStep, step: Step, draft: Draft) -> tuple[PlannedStep, bool]:
-        """Render what can be rendered now; the second value says whether the action can be asked."""
-        names = draft.names()
-        when_waits = draft.waits_for(names_of_condition(step.when))
-        when = step.when if when_waits else condition(step.when, names)
-        planned = planned.model_copy(update={"when": when})
-        if when is False:
-            return planned, False
-        if waits_for := draft.waits_for(names_of_params(step.params)):
-            return planned.model_copy(update={"deferred": waits_for}), False
-        planned = planned.model_copy(update={"params": rendered(step.params, names)})
-        checked(self._actions[planned.action], planned.params)
-        return planned, planned.access in _FIXED or not when_waits
-
-    async def _ask(self, planned: PlannedStep, draft: Draft) -> PlannedStep:
-        """Let the action say what it will change, or, for a read, what it finds."""
-        action = self._actions[planned.action]
-        params = checked(action, planned.params)
-        try:
-            given = await action.plan(params, draft.facts, self._world)
-        except RemediationError:
+            refuse_unsuitable(step, draft)
+            bare = await self._planner.forward(step, draft, _waits_for(step, draft))
+            if bare.when is False:
+                return [bare]
+            params = checked(self._actions[bare.action], bare.params)
+            if not isinstance(params, RunRunbookParams):
+                raise PlanError(f"{bare.action} is not what calls a runbook")
+            inner, version = await self._caller.draft(step, bare, params, draft)
+            inside = await self._inside(inner, called)
+        except Unmet as error:
+            return [_without(await self._skipped(step, draft, error))]
+        except RemediationError as error:
+            if isinstance(error, Permanent) and not str(error).startswith(where):
+                raise PlanError(f"{where}: {error}") from error
             raise
-        except Exception as error:
-            # One action that stumbles over one object must not stop the stream of decisions.
-            raise PlanError(f"unexpected {type(error).__name__} while planning: {error}") from error
-        draft.reasons += given.approval_reasons
-        return _with_result(shown(planned, given), given)
+        called.scopes[bare.id], called.versions[bare.id] = inner.context, version
+        if inner.writers:
+            draft.writers.add(step.id)
+        first = entering(bare, step, inner.runbook.timeout.total_seconds())
+        return [first, *inside, leaving(bare, (first, *inside))]
 
-    async def _rollback_step(self, index: int, step: Step, draft: Draft) -> PlannedStep:
-        """Render a rollback step with the values from before the change.
+    async def _inside(self, inner: Draft, called: Called) -> list[PlannedStep]:
+        """The steps of a called runbook, once its preconditions hold."""
+        _, doubts = await settled(inner.runbook, self._checker, inner.context, inner.facts, self._redact)
+        inner.reasons += doubts
+        return await self._sequence(inner, called)
 
-        Its changes are worked out again when it runs, from what is there then; those of now are for people and for
-        the gate's limits. A rollback step that reads sees the world after the change, so it is not run now.
-        """
-        where = f"rollback step {step.name!r}"
-        bare = self._bare(index, step, where)
-        try:
-            planned, ready = self._render(bare, step, draft)
-        except PlanError as error:
-            raise PlanError(f"{where}: {error}") from error
-        if ready and planned.access is Access.WRITE:
-            try:
-                planned = await self._ask(planned, draft)
-            except Permanent as error:
-                # What it undoes may not exist yet; then it can only be planned when it runs.
-                draft.reasons.append(f"{where} {CANNOT_SHOW}: {error}")
-                return planned
-        draft.reasons += _change_reasons(where, planned)
-        return planned
+    async def _skipped(self, step: Step, draft: Draft, error: Unmet) -> PlannedStep:
+        """The step that would have called a runbook that has nothing to do here; another unmet condition stops all."""
+        if not error.skip:
+            raise error
+        return self._planner.bare(step, draft, f"step {step.name!r}")
 
+    async def _backward(self, called: Called) -> tuple[list[PlannedStep], dict[str, tuple[PlannedStep, ...]]]:
+        """The rollback and the procedures of every runbook of the plan."""
+        rollback: list[PlannedStep] = []
+        procedures: dict[str, tuple[PlannedStep, ...]] = {}
+        for draft in called.drafts:
+            steps = draft.runbook.rollback.steps
+            made = await self._listed(steps, draft, "rollback step", len(rollback))
+            rollback += made
+            for name, listed in draft.runbook.procedures.items():
+                procedures[draft.full(name)] = tuple(await self._listed(listed, draft, f"procedure {name!r}, step"))
+        return rollback, procedures
 
-_SPARE_SECONDS = 15.0
-"""For what an action does beside waiting."""
-
-
-def _patience(step: Step) -> float:
-    """Seconds for the step as a whole: a wait that says how long it waits is not cut by the step's default."""
-    default = step.timeout.total_seconds()
-    if "timeout" in step.model_fields_set or "timeout" not in step.params:
-        return default
-    try:
-        return max(default, parse_duration(step.params["timeout"]).total_seconds() + _SPARE_SECONDS)
-    except ValueError:
-        return default  # a template, or a mistake that the action's own check will name
-
-
-def _with_result(step: PlannedStep, given: Planned) -> PlannedStep:
-    """A read is done once planning gave its result; what gave none (a wait) runs in its turn."""
-    done = step.access in (Access.READ, Access.NONE) and given.result is not None
-    return step.model_copy(update={"planned": done, "result": given.result})
+    async def _listed(self, steps: Sequence[Step], draft: Draft, what: str, first: int = 0) -> list[PlannedStep]:
+        in_order(steps)  # circles and unknown names are told now
+        made = []
+        for index, step in enumerate(steps, first):
+            where = f"{what} {step.name!r}"
+            if isinstance(step.on_failure, RunOnFailure):
+                raise PlanError(
+                    f"{where}: a procedure runs when one of the runbook's own steps fails, and for no other"
+                )
+            if isinstance(self._planner.action(step.action, where), RunRunbook):
+                raise PlanError(f"{where}: run_runbook is for the steps of a runbook, and for no procedure or rollback")
+            made.append(await self._planner.backward(index, step, draft, where))
+        return made
 
 
-def _refuse_twins(steps: list[PlannedStep]) -> None:
-    """Stamps name the step, so two steps of one id could be taken for each other after a crash."""
-    ids = [step.id for step in steps]
-    for step_id in ids:
-        if ids.count(step_id) > 1:
-            raise PlanError(f"two steps have the id {step_id!r}")
+def _waits_for(step: Step, draft: Draft) -> tuple[str, ...] | None:
+    """Full ids of what a step depends on; in a called runbook, the entering step stands in front of all."""
+    if step.depends_on is None:
+        return None
+    if not step.depends_on and draft.scope:
+        return (draft.full(""),)
+    return tuple(draft.full(other) for other in step.depends_on)
 
 
-def _no_controller(error: Exception, facts: TargetFacts) -> str:
-    if facts.target.kind == "Pod" and "controller" in str(error):
-        return f" (the pod {facts.target.name} has no controller: it would not come back)"
-    return ""
+def _numbered(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
+    """The steps with their places; those of items carry the place of their step."""
+    in_order(steps)  # of the plan as a whole: two steps may not share an id
+    return [
+        step.model_copy(
+            update={"index": index, "each": tuple(leaf.model_copy(update={"index": index}) for leaf in step.each)}
+        )
+        for index, step in enumerate(steps)
+    ]
 
 
-def _runbook_reasons(runbook: Runbook, draft: Draft) -> list[str]:
-    asked = runbook.safety.require_approval
-    if isinstance(asked, bool):
-        return ["the runbook asks for approval"] if asked else []
-    try:
-        needed = condition(asked, draft.names())
-    except PlanError as error:
-        return [f"the runbook's approval rule is no help: {error}"]
-    return [f"the runbook asks for approval when {asked}"] if needed else []
+def _without(bare: PlannedStep) -> PlannedStep:
+    return bare.model_copy(update={"when": False, "access": Access.NONE})
 
 
-def _change_reasons(where: str, step: PlannedStep) -> list[str]:
-    """Why this step needs a human: nobody can see in advance what it does, or it cannot be taken back."""
-    if not writes(step):
-        return []
-    if step.deferred or not step.changes:
-        return [f"{where} {CANNOT_SHOW}"]
-    return [f"{where} cannot be undone: {change.summary}" for change in step.changes if not undoable(change)]
-
-
-def _namespaces(facts: TargetFacts, steps: list[PlannedStep]) -> tuple[str, ...]:
-    made = [step for step in steps if writes(step)]
-    named = {change.ref.namespace for step in made for change in step.changes if change.ref is not None}
-    hidden = any(step.deferred or not step.changes for step in made)
-    return tuple(sorted(named | ({facts.namespace} if hidden else set())))
-
-
-def _touched(facts: TargetFacts, steps: list[PlannedStep]) -> tuple[str, ...]:
-    """What the blast radius counts; a write whose object is not known counts as the target."""
-    made = [step for step in steps if writes(step)]
-    named = [str(change.ref or facts.target) for step in made for change in step.changes]
-    hidden = [str(facts.target) for step in made if not step.changes]
-    return tuple(sorted({*named, *hidden}))
+def _limits(runbook: Runbook, terms: Terms) -> dict[str, Any]:
+    return {
+        "terms": terms,
+        "timeout_seconds": runbook.timeout.total_seconds(),
+        "max_parallel": runbook.max_parallel,
+        "approval_seconds": runbook.safety.approval_timeout.total_seconds(),
+    }

@@ -11,6 +11,7 @@ from executor.actions.check import CheckNeo4j
 from executor.actions.data import MetricsPublish, SchemaCheck, SetValues
 from executor.actions.declared import action_table_markdown
 from executor.actions.drain import KubectlDrain
+from executor.actions.engine import ManualApproval, RunRunbook
 from executor.actions.execing import KubectlExec
 from executor.actions.flow import Calculate, Wait
 from executor.actions.graphql import ApiCall, Graphql
@@ -70,6 +71,8 @@ def default_actions() -> ActionTable:
         Calculate(),
         SetValues(),
         Wait(),
+        ManualApproval(),
+        RunRunbook(),
         CheckNeo4j(),
         MetricsQuery(),
         SqlQuery(),
@@ -99,5 +102,17 @@ def default_actions() -> ActionTable:
 
 
 def action_schemas(table: ActionTable) -> Mapping[str, Mapping[str, Any]]:
-    """JSON schemas of the parameters, by name and by alias; ``x-name`` is the action's own name."""
-    return {name: {**action.params_model.model_json_schema(), "x-name": action.name} for name, action in table.items()}
+    """JSON schemas of the parameters, by name and by alias.
+
+    ``x-name`` is the action's own name, ``x-access`` what it does to the world, ``x-idempotent`` whether it may simply
+    be repeated.
+    """
+    return {
+        name: {
+            **action.params_model.model_json_schema(),
+            "x-name": action.name,
+            "x-access": action.access.value,
+            "x-idempotent": action.idempotent,
+        }
+        for name, action in table.items()
+    }

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from executor.errors import PlanError
 from executor.model import Plan
 from executor.planhash import plan_hash
-from executor.planner import Planner, _patience
+from executor.drafting import _patience
+from executor.planner import Planner
 from runbooks.model import Step
 
 SAFE = {"require_approval": False}
