@@ -117,7 +117,8 @@ def as_message(mail: Mail, server: MailServer) -> EmailMessage:
     message["Subject"] = " ".join(mail.subject.split())[:_SUBJECT]
     message["Date"] = formatdate()
     domain = server.sender.rpartition("@")[2].strip("> ") or "rootmend"
-    message["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9.-]+', '.', mail.reference)}@{domain}>"
+    word = re.sub(r"[^A-Za-z0-9-]+", ".", mail.reference).strip(".") or "mail"
+    message["Message-ID"] = f"<{word}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     text = mail.text if len(mail.text) <= _TEXT else f"{mail.text[:_TEXT]}\n[cut]"
     message.set_content(text)

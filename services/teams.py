@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,8 @@ from executor.people_ports import Card
 from runbooks.findings import did_you_mean
 from services.json_calls import Api, JsonCalls
 
-_LONGEST = 18_000
-"""Bytes of text; Teams takes 28 KB for the whole message, and JSON may make a character longer."""
-_FACT, _FACTS = 300, 20
+_TEXT, _TITLE, _NAME, _VALUE, _FACTS = 20_000, 400, 100, 300, 12
+"""Bytes as JSON, and the number of facts: together below the 28 KB that Teams takes."""
 _HIDDEN_ERROR = re.compile(r"HTTP error (\d{3})")
 
 
@@ -43,15 +43,12 @@ def message(card: Card) -> dict[str, Any]:
     """A card as Teams takes it: an Adaptive Card in a message."""
     body: list[dict[str, Any]] = []
     if card.title:
-        body.append(
-            {"type": "TextBlock", "text": card.title[:_FACT], "weight": "Bolder", "size": "Medium", "wrap": True}
-        )
-    body.append({"type": "TextBlock", "text": shortened(card.text, _LONGEST), "wrap": True})
+        title = shortened(card.title, _TITLE)
+        body.append({"type": "TextBlock", "text": title, "weight": "Bolder", "size": "Medium", "wrap": True})
+    body.append({"type": "TextBlock", "text": shortened(card.text, _TEXT), "wrap": True})
     if card.facts:
-        facts = [
-            {"title": name[:_FACT], "value": shortened(value, _FACT)}
-            for name, value in list(card.facts.items())[:_FACTS]
-        ]
+        pairs = list(card.facts.items())[:_FACTS]
+        facts = [{"title": shortened(name, _NAME), "value": shortened(value, _VALUE)} for name, value in pairs]
         body.append({"type": "FactSet", "facts": facts})
     content = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -65,9 +62,17 @@ def message(card: Card) -> dict[str, Any]:
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, cut to a number of bytes in UTF-8."""
-    encoded = text.encode()
-    return text if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
+    """The text, cut so that it takes no more than a number of bytes as JSON."""
+    if (size := _size(text)) <= most:
+        return text
+    while size > most - 3:
+        text = text[: max(0, min(len(text) - 1, len(text) * (most - 3) // size))]
+        size = _size(text)
+    return f"{text}…"
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def _true_status(status: int, text: str) -> int:
