@@ -73,6 +73,19 @@ class DecideSettings:
     lookups: int = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is read about alerts before they are decided.
+
+    Attributes:
+        states: where they stand already, by alert key.
+        causes: what the graph says, by event id.
+    """
+
+    states: Mapping[str, DecisionState]
+    causes: Mapping[str, tuple[Cause, ...]]
+
+
 class Decider:
     """Decides cases.
 
@@ -103,10 +116,24 @@ class Decider:
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.lookups)
 
-    async def decide(self, cases: Sequence[Case]) -> list[Written]:
-        """One decision or repeat for each case. Raises GraphUnavailable; then nothing was decided."""
+    async def look(self, cases: Sequence[Case]) -> Looked:
+        """Read what cases are decided by; both at once. Raises GraphUnavailable."""
+        states, causes = await asyncio.gather(self._open_decisions(cases), self._causes(cases))
+        return Looked(states, causes)
+
+    async def decide(self, cases: Sequence[Case], looked: Looked | None = None) -> list[Written]:
+        """One decision or repeat for each case.
+
+        Args:
+            cases: alerts, or decisions that are taken up again.
+            looked: what was read about them since the last decisions were recorded; None reads it now.
+
+        Raises:
+            GraphUnavailable: nothing was decided.
+        """
         now = self._clock.now()
-        known, causes = await asyncio.gather(self._open_decisions(cases), self._causes(cases))
+        looked = looked or await self.look(cases)
+        known, causes = looked.states, looked.causes
         unread, written = split_counted(cases, known)
         fresh, stale = self._split_stale(unread, known, now)
         fresh = await self._answering(fresh, known, causes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -55,23 +56,29 @@ class Ingest:
         for group in (group for part in segments(received) for group in rounds(fold(part))):
             firing = [one for one in group if one.signal.status is SignalStatus.FIRING]
             if firing:
-                await self._committer.commit(await self._decider.decide(await self._cases(firing)))
+                await self._committer.commit(await self._decide(firing))
             resolved = [one for one in group if one.signal.status is SignalStatus.RESOLVED]
             if resolved:
                 await self._committer.commit(await self._close(resolved))
 
-    async def _cases(self, firing: Sequence[Folded]) -> list[Case]:
-        """Each alert as a case; an RCA result that a decision waits for becomes its answer."""
-        results = [one.signal for one in firing if one.signal.shape == RCA and one.causes]
-        waiting = {
-            (record.signal.tenant, record.signal.event_id): record
-            for record in await self._ledger.waiting_for([(s.tenant, s.event_id) for s in results])
-        }
-        cases = []
-        for one in firing:
+    async def _decide(self, firing: Sequence[Folded]) -> list[Written]:
+        """Decide alerts; an RCA result that a decision waits for becomes its answer.
+
+        Whether one waits is asked together with all else: the causes of an answer are those of its own event.
+        """
+        cases = [Case(one) for one in firing]
+        waiting, looked = await asyncio.gather(self._waiting(firing), self._decider.look(cases))
+        for number, one in enumerate(firing):
             known = waiting.get((one.signal.tenant, one.signal.event_id)) if one.signal.shape == RCA else None
-            cases.append(answered(one, known) if known else Case(one))
-        return cases
+            if known:
+                cases[number] = answered(one, known)
+        return await self._decider.decide(cases, looked)
+
+    async def _waiting(self, firing: Sequence[Folded]) -> Mapping[tuple[str, str], DecisionRecord]:
+        """The decisions that wait for these RCA results, by tenant and event."""
+        results = [one.signal for one in firing if one.signal.shape == RCA and one.causes]
+        found = await self._ledger.waiting_for([(s.tenant, s.event_id) for s in results])
+        return {(record.signal.tenant, record.signal.event_id): record for record in found}
 
     def _parse(self, batch: Sequence[Inbound]) -> tuple[list[Received], list[Outbound]]:
         received: list[Received] = []

@@ -51,8 +51,7 @@ async def test_two_processes_that_see_the_same_problem_at_once_permit_it_once():
     """Neither sees the other's incident yet; the lock of the target lets one through."""
     rig = Rig(handoff=False)
     one, other = rig.process(), rig.process()
-    cases = [await p.ingest._cases(list(_folded(rig, p))) for p in (one, other)]
-    written = [await p.decider.decide(c) for p, c in zip((one, other), cases, strict=True)]
+    written = [await process.ingest._decide(list(_folded(rig, process))) for process in (one, other)]
     for process, decided in zip((one, other), written, strict=True):
         await process.committer.commit(decided)
     assert len(rig.published(TOPICS.requests)) == 1
