@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 from watchfiles import awatch
 
+from runbooks.dialects.recognise import OtherDocument
 from runbooks.findings import Finding, RunbookError
+from runbooks.lint_calls import check_calls
 from runbooks.loader import duplicate_id, load_file, runbook_files
 from runbooks.model import LoadedRunbook
 from runbooks.subject import Actions
@@ -103,7 +105,8 @@ class RunbookFolder:
             self._look(path)
         runbooks, clashes = self._by_id(present)
         before = self._current.runbooks
-        self._current = RunbookSet(MappingProxyType(runbooks), self._findings(present, clashes))
+        found = (*self._findings(present, clashes), *check_calls(runbooks, complete=True))
+        self._current = RunbookSet(MappingProxyType(runbooks), found)
         return Changes(
             added=tuple(sorted(runbooks.keys() - before.keys())),
             changed=tuple(sorted(i for i in runbooks.keys() & before.keys() if runbooks[i].sha != before[i].sha)),
@@ -120,6 +123,9 @@ class RunbookFolder:
         good = known.good if known is not None and stamp is not None else None
         try:
             self._files[path] = _File(stamp, load_file(path, actions=self._actions))
+        except OtherDocument as error:
+            # Beside runbooks it is in its place; named by itself it was meant as a runbook.
+            self._files[path] = _File(stamp, None, error.findings if path in self._paths else ())
         except RunbookError as error:
             again = known is not None and known.reported and known.errors == error.findings
             self._files[path] = _File(stamp, good, error.findings, reported=again)

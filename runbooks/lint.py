@@ -9,8 +9,10 @@ from typing import Any
 from runbooks.durations import parse_duration
 from runbooks.findings import Finding
 from runbooks.lint_actions import check_actions
+from runbooks.lint_flow import check_flow
 from runbooks.lint_names import RESERVED, check_names
 from runbooks.lint_safety import check_safety
+from runbooks.lint_terms import check_terms
 from runbooks.model import Parameter, Runbook
 from runbooks.quantities import as_quantity
 from runbooks.subject import Actions, Path, Subject
@@ -90,14 +92,22 @@ def _is_of_type(value: Any, name: str) -> bool:
 
 def check_steps(subject: Subject) -> Iterator[Finding]:
     """The ids of steps."""
-    seen: set[tuple[object, str]] = set()
+    seen: set[tuple[Path, str]] = set()
     for path, step in subject.steps():
-        if (path[0], step.id) in seen:
+        if (path[:-1], step.id) in seen:
             yield subject.found("RB205", f"another step has the id {step.id}", (*path, "id"))
-        seen.add((path[0], step.id))
+        seen.add((path[:-1], step.id))
         if _NAME.fullmatch(step.id) is None:
             yield subject.found("RB207", f"the id {step.id!r} is not a name", (*path, "id"))
 
 
-CHECKS: tuple[Check, ...] = (check_parameters, check_steps, check_names, check_actions, check_safety)
+CHECKS: tuple[Check, ...] = (
+    check_parameters,
+    check_steps,
+    check_flow,
+    check_names,
+    check_actions,
+    check_terms,
+    check_safety,
+)
 """The checks, in order."""

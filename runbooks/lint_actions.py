@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runbooks.findings import Finding, did_you_mean
-from runbooks.model import Step
 from runbooks.sandbox import has_template
 from runbooks.subject import Path, Subject
 
@@ -24,40 +23,47 @@ _SHOWN = 60
 
 def check_actions(subject: Subject) -> Iterator[Finding]:
     """Every step: does its action exist, and do its parameters fit?"""
+    for path, step in subject.steps():
+        yield from check_call(subject, path, step.action, step.params)
+
+
+def check_call(subject: Subject, path: Path, action: str, params: Mapping[str, Any]) -> Iterator[Finding]:
+    """One use of an action: does it exist, and do its parameters fit?"""
     if subject.actions is None:
         return
-    for path, step in subject.steps():
-        schema = subject.actions.get(step.action)
-        if schema is None:
-            advice = did_you_mean(step.action, subject.actions)
-            yield subject.found("RB201", f"there is no action {step.action}", (*path, "action"), advice=advice)
-        else:
-            yield from _parameters(subject, path, step, schema)
+    schema = subject.actions.get(action)
+    if schema is None:
+        advice = did_you_mean(action, subject.actions)
+        yield subject.found("RB201", f"there is no action {action}", (*path, "action"), advice=advice)
+    else:
+        yield from _parameters(subject, path, action, params, schema)
 
 
-def _parameters(subject: Subject, path: Path, step: Step, schema: Mapping[str, Any]) -> Iterator[Finding]:
+def _parameters(
+    subject: Subject, path: Path, action: str, params: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[Finding]:
     known: Mapping[str, Any] = schema.get("properties", {})
     definitions = schema.get("$defs", {})
-    for name, value in step.params.items():
+    for name, value in params.items():
         here = (*path, "params", name)
         if name not in known:
             if schema.get("additionalProperties") is not True:
-                message = f"{step.action} has no parameter {name}"
+                message = f"{action} has no parameter {name}"
                 yield subject.found("RB202", message, here, advice=did_you_mean(name, known))
         elif known[name].get("x-literal") and isinstance(value, str) and has_template(value):
-            yield subject.found("RB212", f"{name} of {step.action} holds a template", here)
+            yield subject.found("RB212", f"{name} of {action} holds a template", here)
         elif not fits(value, known[name], definitions):
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
-            message = f"{name} of {step.action} cannot be {shown}"
+            message = f"{name} of {action} cannot be {shown}"
             yield subject.found("RB204", message, here, advice=f"expected {describe(known[name], definitions)}")
     for name in schema.get("required", ()):
-        if name not in step.params:
-            yield subject.found("RB203", f"{step.action} needs the parameter {name}", (*path, "params"))
+        if name not in params:
+            yield subject.found("RB203", f"{action} needs the parameter {name}", (*path, "params"))
     for choice in (schema, *schema.get("allOf", ())):
         ways = [way["required"][0] for way in choice.get("anyOf", ())]
-        if ways and not any(name in step.params for name in ways):
-            message = f"{step.action} needs the parameter {ways[0]}"
+        if ways and not any(name in params for name in ways):
+            message = f"{action} needs the parameter {ways[0]}"
             yield subject.found("RB203", message, (*path, "params"), advice=f"or instead {', '.join(ways[1:])}")
 
 

@@ -10,6 +10,7 @@ from runbooks.findings import Finding, RunbookError
 from runbooks.model import OnFailure, Step
 from runbooks.names import analyse
 from runbooks.sandbox import TemplateError
+from runbooks.secret_refs import names_secret
 from runbooks.subject import Path, Subject, texts
 from runbooks.yaml_source import parse_yaml
 
@@ -49,6 +50,10 @@ _CAPS = frozenset({"grow", "at_most", "ceiling", "min"})
 _GROWS = frozenset({"multiply", "add"})
 _WITH_CEILING = frozenset({"kubectl_scale", "kubectl_set_resources"})
 """Actions whose parameter ``max`` holds back what they set."""
+_CALLS = frozenset({"webhook", "http_request", "http_post", "http_put", "http_patch", "http_delete"})
+"""Calls of other programs, which nobody can take back; http_request and webhook may read as well."""
+
+_PROGRAMS = frozenset({"kubectl_exec", "command", "script"})
 _HALF = 0.5
 _TOKENS = re.compile(
     r"AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -70,6 +75,7 @@ def check_safety(subject: Subject) -> Iterator[Finding]:
     yield from _limits(subject)
     yield from _verification(subject)
     wrote = False
+    yield from _written_out(subject)
     for path, step in subject.steps():
         yield from _step(subject, path, step)
         if wrote and path[0] == "steps":
@@ -80,8 +86,10 @@ def check_safety(subject: Subject) -> Iterator[Finding]:
 
 
 def _writes(subject: Subject, step: Step) -> bool:
-    name = subject.action_of(step)
-    return name in WRITES and not (name == "webhook" and _reads_only(step))
+    name, access = subject.action_of(step), subject.access_of(step)
+    if name == "sql_query":
+        return step.params.get("write") is True
+    return (access == "write" if access else name in WRITES) and not (name in _CALLS and _reads_only(step))
 
 
 def _reads_only(step: Step) -> bool:
@@ -151,6 +159,33 @@ def _waits_for_pod(subject: Subject, path: Path, step: Step) -> Iterator[Finding
         yield subject.found("RB401", message, (*path, "params", "condition"))
 
 
+def _written_out(subject: Subject) -> Iterator[Finding]:
+    """Secrets outside of steps: in defaults, checks, schedules and messages."""
+    runbook = subject.runbook
+    for index, parameter in enumerate(runbook.parameters):
+        default = parameter.default
+        if isinstance(default, str) and default and names_secret(parameter.name) and not _names_object(parameter.name):
+            yield subject.found("RB406", f"{parameter.name} is written out", ("parameters", index, "default"))
+        yield from _clear_text(subject, ("parameters", index, "default"), default)
+    for index, schedule in enumerate(runbook.trigger.schedule):
+        yield from _clear_text(subject, ("trigger", "schedule", index, "parameters"), schedule.parameters)
+    checks: tuple[tuple[Path, Any], ...] = (
+        (("preconditions",), runbook.preconditions),
+        (("assumptions",), runbook.assumptions),
+        (("verification", "success_criteria"), runbook.verification.success_criteria),
+    )
+    for path, listed in checks:
+        for index, check in enumerate(listed):
+            yield from _clear_text(subject, (*path, index, "params"), check.params)
+    yield from _clear_text(subject, ("notification",), runbook.notification.model_dump(exclude_none=True))
+
+
+def _names_object(parameter: str) -> bool:
+    """Whether a parameter is rather the name of a Secret than what is in it."""
+    name = parameter.lower()
+    return name.endswith("secret") and not name.endswith("client_secret")
+
+
 def _clear_text(subject: Subject, path: Path, value: Any) -> Iterator[Finding]:
     if isinstance(value, str):
         if _TOKENS.search(value) or _SECRET_LINE.search(value) or _secret_manifest(value):
@@ -198,10 +233,12 @@ def _growth(subject: Subject) -> Iterator[Finding]:
                 continue
             if subject.action_of(step) == "calculate" and step.output_var:
                 growing.add(step.output_var)
-            elif (
-                _writes(subject, step) and subject.action_of(step) != "webhook" and not _held(subject, step, text.path)
-            ):
+            elif _changes_objects(subject, step) and not _held(subject, step, text.path):
                 yield subject.found("RB402", "the value grows with every run", text.path)
+
+
+def _changes_objects(subject: Subject, step: Step) -> bool:
+    return _writes(subject, step) and subject.action_of(step) not in _CALLS
 
 
 def _held(subject: Subject, step: Step, path: Path) -> bool:
@@ -222,13 +259,14 @@ def _grows(text: str, growing: set[str]) -> bool:
 
 def _irreversible(subject: Subject) -> Iterator[Finding]:
     runbook = subject.runbook
+    written = runbook.rollback.steps or any(trigger.run for trigger in runbook.rollback.triggers)
     for index, step in enumerate(runbook.steps):
         if not _cannot_be_undone(subject, step):
             continue
         path: Path = ("steps", index, "action")
-        if runbook.safety.require_approval is False:
+        if runbook.safety.require_approval is False and step.require_approval is False:
             yield subject.found("RB407", f"{step.action} cannot be undone, and nobody is asked", path)
-        if not runbook.rollback.steps:
+        if not written:
             yield subject.found("RB405", f"{step.action} has no inverse, and there is no rollback", path)
 
 
@@ -237,5 +275,6 @@ def _cannot_be_undone(subject: Subject, step: Step) -> bool:
     kind = str(step.params.get("resource", "")).partition("/")[0].lower()
     if name == "kubectl_create_job":
         return "manifest" in step.params
-    called = name == "webhook" and not _reads_only(step)
-    return called or name == "kubectl_exec" or (name == "kubectl_delete" and kind in _DATA)
+    if name in _CALLS or name == "sql_query":
+        return _writes(subject, step)
+    return name in _PROGRAMS or (name == "kubectl_delete" and kind in _DATA)

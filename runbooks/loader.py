@@ -14,6 +14,7 @@ from runbooks.dialects.recognise import TOP, Canonical, OtherDocument, canonical
 from runbooks.findings import Finding, RunbookError, Severity, errors_of
 from runbooks.json_source import json_error, looks_like_json, parse_json
 from runbooks.lint import lint
+from runbooks.lint_calls import check_calls
 from runbooks.model import LoadedRunbook, Runbook
 from runbooks.rules import finding
 from runbooks.shape import shape_findings
@@ -170,7 +171,8 @@ def load_folder(*paths: Path, actions: Actions | None = None) -> tuple[dict[str,
     """Read every runbook under some folders or files.
 
     Returns:
-        The usable runbooks by id, and every finding. Of two runbooks with one id the first stays; that is an error
+        The usable runbooks by id, and every finding. Other documents of a folder (mappings, acceptance packs) are left
+        to those who read them. Of two runbooks with one id the first stays; that is an error
         in a folder, and a warning for a file that is named by itself.
     """
     loaded: dict[str, LoadedRunbook] = {}
@@ -178,6 +180,9 @@ def load_folder(*paths: Path, actions: Actions | None = None) -> tuple[dict[str,
     for file in runbook_files(paths):
         try:
             runbook = load_file(file, actions=actions)
+        except OtherDocument as error:
+            found.extend(error.findings if file in paths else ())
+            continue
         except RunbookError as error:
             found.extend(error.findings)
             continue
@@ -187,10 +192,14 @@ def load_folder(*paths: Path, actions: Actions | None = None) -> tuple[dict[str,
             # Files that are named one by one need not be meant for one folder.
             severity = Severity.WARNING if file in paths else Severity.ERROR
             found.append(duplicate_id(runbook, first, severity))
-    return loaded, tuple(found)
+    # A file that is named by itself may call what stands elsewhere.
+    alone = any(runbook.path in paths for runbook in loaded.values())
+    return loaded, (*found, *check_calls(loaded, complete=not alone))
 
 
 def duplicate_id(second: LoadedRunbook, first: LoadedRunbook, severity: Severity = Severity.ERROR) -> Finding:
     """The finding that a runbook has the id of another one."""
-    message = f"the id {second.runbook.id} is taken by {first.path}"
+    same = first.runbook.version == second.runbook.version
+    version = f"also in version {first.runbook.version}" if same else f"there in version {first.runbook.version}"
+    message = f"the id {second.runbook.id} is taken by {first.path}, {version}"
     return finding("RB414", message, second.lines.get(("id",), (1, 1)), severity=severity).at(second.path)

@@ -23,8 +23,17 @@ _WRAPPED = re.compile(r"__b64:([A-Za-z0-9.=-]*)__")
 _ANY = re.compile(rf"{_SECRET.pattern}|{_WRAPPED.pattern}")
 _ALPHABET = b"-."  # no underscore: the reference ends with two of them
 
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|_)(?:token|secret|password|passwd|pwd|apikey|api_key|private_key|credentials?)(?:_|$)"
+)
+
 Lookup = Callable[[str], Awaitable[str]]
 """Gives the value of a secret by name."""
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable of this name holds something that nobody should read (``API_TOKEN``)."""
+    return _SECRET_NAME.search(name) is not None
 
 
 class SecretNames:

@@ -27,6 +27,17 @@ def actions() -> str:
     return introduction + action_table_markdown(default_actions())
 
 
+def rules() -> str:
+    """The page about runbooks: people write it, down to the table of rules."""
+    from runbooks.rules import RULES  # noqa: PLC0415 - as above
+
+    head = "| code | | what | why | what to do |\n|---|---|---|---|---|\n"
+    introduction = (DOCS / "runbooks.md").read_text(encoding="utf-8").partition(head)[0]
+    rows = ((rule.code, rule.severity, rule.title, rule.why, rule.advice) for rule in RULES.values())
+    lines = (" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in rows)
+    return introduction + head + "".join(f"| {line} |\n" for line in lines)
+
+
 def pages() -> Mapping[str, Callable[[], str]]:
     """What is generated, by file name."""
     import docs_metrics  # noqa: PLC0415 - found on the path that is set above
@@ -37,6 +48,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "metrics.md": docs_metrics.render,
         "actions.md": actions,
         "runbook.schema.json": schema,
+        "runbooks.md": rules,
     }
 
 

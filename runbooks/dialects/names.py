@@ -33,7 +33,6 @@ FUNCTIONS: Mapping[str, str] = {
 _BODY = re.compile(r"\{\{-?(?P<body>(?:(?!\}\}).)*?)-?\}\}", re.DOTALL)
 _DOLLAR = re.compile(r"\$(?P<escaped>\$)?\{(?P<body>[^{}]*)\}")
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
-_SECRET = re.compile(r"(?i)(?:^|_)(?:token|secret|password|passwd|pwd|apikey|api_key|private_key|credentials?)(?:_|$)")
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*")
 LIVE = frozenset({"deployment", "statefulset", "daemonset", "pod", "node", "metrics"})
 """Names that stand for the world as it is at that moment."""
@@ -49,11 +48,6 @@ def snake(name: str) -> str:
     """``extractDeployment`` as ``extract_deployment``, when there is such a filter."""
     lower = _HUMP.sub(r"_\1", name).lower()
     return lower if lower in ALL else name
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable of this name is kept out of records."""
-    return _SECRET.search(name) is not None
 
 
 @dataclass(slots=True)

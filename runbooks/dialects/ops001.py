@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runbooks.dialects.expressions import Resolve, attribute
-from runbooks.dialects.names import Names, bare, identifier, in_dollars, is_environment, is_secret, unknown
+from runbooks.dialects.names import Names, bare, identifier, in_dollars, is_environment, unknown
 from runbooks.dialects.tree import Made, Node, grown
+from runbooks.secret_refs import names_secret
 
 DIALECT = "ops-001"
 PASSED = ("safety", "verification", "notification", "timeout", "max_parallel", "tags", "type", "description")
@@ -103,7 +104,7 @@ def _resolver(names: Names, node: Node) -> Resolve:
         raise unknown(".".join(path), (*_ROOTS, *names.parameters))
 
     def _variable(name: str) -> str:
-        if name not in names.parameters and is_secret(name):
+        if name not in names.parameters and names_secret(name):
             return f"secrets.{name}"
         return names.supply(name, node)
 

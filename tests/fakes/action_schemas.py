@@ -47,3 +47,8 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "webhook": _schema(_WEB, "url"),
     "slack_notify": _schema({"channel": TEXT, "message": TEXT}, "channel", "message"),
 }
+_WRITES = {"kubectl_patch", "kubectl_apply", "kubectl_delete", "kubectl_scale", "kubectl_rollout_restart"}
+_WRITES |= {"kubectl_cordon", "kubectl_drain", "webhook"}
+for _name, _parameters in ACTIONS.items():
+    _access = "write" if _name in _WRITES else "notify" if _name == "slack_notify" else "read"
+    _parameters |= {"x-name": _name, "x-access": _access, "x-idempotent": _name not in {"webhook", "slack_notify"}}

@@ -57,7 +57,7 @@ def _steps(*steps, head=HEAD):
         pytest.param(
             _steps(
                 "{name: a, action: kubectl_rollout_restart, params: {resource: deployment}}",
-                '{name: b, action: wait, params: {condition: "pod/{{ incident.resource.name }} ready"}}',
+                '{name: b, action: wait, params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}}',
             ),
             [("RB401", 6)],
             id="waits-for-a-replaced-pod",
