@@ -113,7 +113,7 @@ class PodStreams:
             try:
                 # A message of one frame is as long as the kubelet's buffer; the limit is for what is none.
                 socket: aiohttp.ClientWebSocketResponse = await session.ws_connect(
-                    url, protocols=PROTOCOLS, max_msg_size=_MOST_READ, **_plain(options)
+                    url, protocols=PROTOCOLS, max_msg_size=_MOST_READ, **options
                 )
             except aiohttp.WSServerHandshakeError as error:
                 if error.status != _UNAUTHORIZED or last or self._renew is None:
@@ -128,11 +128,6 @@ class PodStreams:
         answer = await self._ask(session, url)
         told = _status(await answer.read()) if answer.status == status else {}
         return failure(status, told or {"message": f"the server refuses it with HTTP {status}"}, what)
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What opening a web socket takes; the name of the server is checked by the certificate in any case."""
-    return {key: value for key, value in options.items() if key != "server_hostname"}
 
 
 class _Heard:
