@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("services.cli.pause:resume", "Lift the pause", "Pipeline"),
     "new": Command("services.cli.new:new", "Begin a runbook from a template", "Runbooks"),
     "validate": Command("services.cli.validate:validate", "Check runbooks", "Runbooks"),
+    "lint": Command("services.cli.lint:lint", "Check runbooks, or explain a rule", "Runbooks"),
     "fmt": Command("services.cli.fmt:fmt", "Lay runbooks out in one way, comments kept", "Runbooks"),
     "graph": Command("services.cli.graph:graph", "Draw a runbook: Mermaid, SVG or DOT", "Runbooks"),
     "diff": Command("services.cli.diff:diff", "What a changed runbook means for production", "Runbooks"),

@@ -22,11 +22,14 @@ class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
     GITHUB = "github"
+    SARIF = "sarif"
 
 
 def validate(
     paths: Annotated[list[Path], typer.Argument(help="Runbook files, or folders of them.", show_default=False)],
-    format: Annotated[Format, typer.Option(help="text, json, or github (annotations).")] = Format.TEXT,  # noqa: A002  # the option's name
+    format: Annotated[  # noqa: A002 - the option's name
+        Format, typer.Option(help="text, json, github (annotations), or sarif (code scanning).")
+    ] = Format.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
     """Check runbooks: every problem with file, line, column, code and advice. Needs no server.
@@ -112,4 +115,10 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-_WRITERS = {Format.TEXT: _text, Format.JSON: _json, Format.GITHUB: _github}
+def _sarif(findings: Sequence[Finding], _usable: int, _files: int) -> None:
+    from services.cli.sarif import sarif  # noqa: PLC0415  # keeps `rb --help` quick
+
+    print(json.dumps(sarif(findings), indent=2, ensure_ascii=False))
+
+
+_WRITERS = {Format.TEXT: _text, Format.JSON: _json, Format.GITHUB: _github, Format.SARIF: _sarif}
