@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 
+@lru_cache(maxsize=1024)
 def single_expression(text: str) -> str | None:
     """The expression, when the text is nothing but one ``{{ expression }}``; else None."""
     stripped = text.strip()
@@ -62,11 +63,21 @@ def _template(text: str, *, lenient: bool = False) -> Template:
     return Template.from_code(environment, environment.compile(tree), environment.make_globals(None))
 
 
+def _text(value: str) -> Any:
+    quantity = read_quantity(value)
+    return disarm(value) if quantity is None else quantity
+
+
+_SHORT = 100
+_known_text = lru_cache(maxsize=4096)(_text)
+"""The same names come in every template of a plan, and again in the next plan."""
+
+
 def _prepare(value: Any) -> Any:
     """Context values as templates see them: quantities calculate, and nothing from outside is a secret reference."""
     if isinstance(value, str):
-        quantity = read_quantity(value)
-        return disarm(value) if quantity is None else quantity
+        # Quantities are texts that compare by amount: only plain ones are looked up.
+        return _known_text(value) if type(value) is str and len(value) <= _SHORT else _text(value)
     if isinstance(value, Mapping):
         return {str(key): _prepare(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,10 @@ from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
 Properties = dict[str, Any]
 
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
-_LATER = {"plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"}
+_LATER = {
+    *("plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"),
+    "rollback_with",
+}
 """Fields of the record that have a property of their own, because they change or are asked for."""
 
 
@@ -89,13 +93,14 @@ def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> Exe
         error=row.get("error") or "",
         started_at=moment(row.get("started_at")),
         verify_from=moment(row.get("verify_from")),
+        rollback_with=row.get("rollback_with") or "",
         finished_at=moment(row.get("finished_at")),
     )
 
 
 def step_row(execution_id: str, step: StepRun) -> Properties:
     """One run of one step as properties. What was there before and what came out are JSON."""
-    return {
+    row = {
         "id": step.id,
         "execution_id": execution_id,
         "phase": step.phase,
@@ -110,6 +115,20 @@ def step_row(execution_id: str, step: StepRun) -> Properties:
         "started_at": step.started_at,
         "finished_at": step.finished_at,
     }
+    return {**row, "digest": _digest(row)}
+
+
+_DIGESTED = ("id", "phase", "index", "step_id", "action", "status", "before", "output", "error")
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    """SHA-256 over what a step found and did, so that a later change of its record is seen."""
+    return hashlib.sha256(orjson.dumps([row.get(key) or "" for key in _DIGESTED])).hexdigest()
+
+
+def altered(row: Mapping[str, Any]) -> bool:
+    """Whether a step's properties are no longer what the journal wrote; older records have no digest to tell."""
+    return bool(row.get("digest")) and row["digest"] != _digest(row)
 
 
 def step_of(row: Mapping[str, Any]) -> StepRun:

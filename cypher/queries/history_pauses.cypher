@@ -1,0 +1,6 @@
+// Positions of the pause switch, oldest first.
+// Parameters: $scope (the gate's store, as its keys begin). Returns: at, paused, by, reason.
+MATCH (p:PauseSwitch)
+WHERE p.at IS NOT NULL AND p.scope = $scope
+RETURN p.at AS at, p.paused AS paused, p.by AS by, coalesce(p.reason, '') AS reason
+ORDER BY p.at, p.id

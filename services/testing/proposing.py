@@ -1,0 +1,328 @@
+"""From a recorded incident to what changed runbooks would ask the gate: matching and planning, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from executor.actions.base import ActionTable
+from executor.errors import RemediationError
+from executor.model import Plan
+from executor.planner import Planner
+from matcher.fingerprint import execution_id
+from matcher.model import Incident, Match, NoMatch
+from matcher.select import RunbookIndex
+from runbooks.findings import RunbookError
+from runbooks.loader import load_text
+from runbooks.model import LoadedRunbook
+from safety.model import BlastRadius, GateRequest, GrantedApproval
+from safety.policy import PolicySettings
+from services.pipeline.permit import EARLY, NOT_COUNTED, question
+from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, recorded_world
+
+_INCIDENT = TypeAdapter(Incident)
+Json = Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What came, or would come, of an incident."""
+
+    PERMIT = "permit"
+    APPROVAL = "approval"
+    REFUSAL = "refusal"
+    PLAN_FAILED = "plan_failed"
+    NO_MATCH = "no_match"
+    UNKNOWN = "unknown"
+    """It cannot be said: what it depends on was not recorded."""
+    ASK = "ask"
+    """Only the gate has a say left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came, or would come, of an incident.
+
+    Attributes:
+        check: the check that said no.
+        effects: one line for each change and message of the plan; None when the plan is not known.
+    """
+
+    kind: Kind
+    runbook: str = ""
+    version: str = ""
+    check: str = ""
+    message: str = ""
+    effects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A recorded incident with what the changed runbooks make of it. Small: it travels between processes.
+
+    Attributes:
+        recorded: what came of it.
+        answer: what would come of it; of kind ``ASK`` with ``request`` when the gate decides.
+        finished_at: when the recorded execution ended; None when nothing ran.
+        longest_seconds: how long the chosen runbook may take.
+    """
+
+    incident: str
+    decision: str
+    target: str
+    at: datetime
+    paused: bool
+    recorded: Answer
+    answer: Answer
+    request: GateRequest | None = None
+    finished_at: datetime | None = None
+    longest_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Settings that count for matching and planning."""
+
+    policy: PolicySettings
+    least_cooldown: timedelta
+    parameters: Mapping[str, Any]
+
+
+class Proposer:
+    """Matches and plans recorded incidents with a set of runbooks.
+
+    Args:
+        runbooks: the changed ones.
+        versions: texts of the versions that were used, by id and sha; without the text of a version its plans are
+            made again instead of taken over.
+    """
+
+    def __init__(
+        self,
+        runbooks: Sequence[LoadedRunbook],
+        versions: Mapping[tuple[str, str], str],
+        actions: ActionTable,
+        knobs: Knobs,
+    ) -> None:
+        self._index = RunbookIndex(runbooks)
+        self._knobs = knobs
+        self._actions = actions
+        self._stands = _same_plans(runbooks, versions)
+        self._loop = asyncio.new_event_loop()
+
+    def close(self) -> None:
+        """End the loop that plans run in."""
+        self._loop.close()
+
+    def propose(self, line: bytes) -> Proposed:
+        """One exported incident."""
+        raw = orjson.loads(line)
+        incident = _INCIDENT.validate_python(raw["incident"])
+        execution = _latest(raw)
+        known = _recorded(raw, execution)
+        proposed = Proposed(
+            incident=raw["id"],
+            decision=raw["decision"],
+            target=incident.target.key,
+            at=datetime.fromisoformat(raw["decided_at"]),
+            paused=raw["check"] == "pause",
+            recorded=known,
+            answer=known,
+            finished_at=_finished(execution),
+        )
+        found = self._index.select(incident)
+        if isinstance(found, NoMatch):
+            return replace(proposed, answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
+        longest = found.runbook.runbook.verification.timeout.total_seconds()
+        return self._asked(replace(proposed, longest_seconds=longest), found, raw, execution)
+
+    def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
+        runbook = match.runbook.runbook
+        named = Answer(Kind.ASK, runbook.id, runbook.version)
+        number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
+        request = question(match, number, self._knobs.least_cooldown)
+        for check in EARLY:
+            if refusal := check(request, self._knobs.policy):
+                answer = replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message)
+                return replace(proposed, answer=answer)
+        try:
+            sketch = self._sketch(match, raw, execution, number)
+            request = _with_plan(request, sketch, raw, execution)
+        except NotRecorded as error:
+            return replace(proposed, answer=replace(named, kind=Kind.UNKNOWN, check="recorded", message=str(error)))
+        except RemediationError as error:
+            return replace(proposed, answer=replace(named, kind=Kind.PLAN_FAILED, check="plan", message=str(error)))
+        return replace(proposed, answer=replace(named, effects=sketch.effects), request=request)
+
+    def _sketch(self, match: Match, raw: Json, execution: Json | None, number: str) -> Sketch:
+        used = raw["runbook"]
+        if used and self._stands.get((used["id"], used["sha"])) == match.runbook.sha:
+            # Nothing that planning reads has changed: the recorded plan is the plan.
+            if execution:
+                return _sketch_of_json(execution["plan"])
+            if raw["kind"] == "plan_failed":
+                raise _PlanFailed(raw["message"])
+            if hash_then := raw["numbers"].get("plan"):
+                asks = tuple(filter(None, str(raw["numbers"].get("asks", "")).split("; ")))
+                return Sketch(str(hash_then), (match.incident.target.namespace,), None, asks, None)
+        facts = facts_of(execution)
+        planner = self._planner(facts, datetime.fromisoformat(raw["decided_at"]))
+        return _sketch_of_plan(self._loop.run_until_complete(planner.plan(match, number)))
+
+    def _planner(self, facts: Facts, moment: datetime) -> Planner:
+        return Planner(FromRecords(self._actions, facts), recorded_world(facts, moment), self._knobs.parameters)
+
+
+class _PlanFailed(RemediationError):
+    """It could not be planned then, and nothing that planning reads has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What the gate and the comparison need of a plan.
+
+    Attributes:
+        touched, effects: None where only the hash of the plan was recorded.
+    """
+
+    hash: str
+    namespaces: tuple[str, ...]
+    touched: tuple[str, ...] | None
+    approval_reasons: tuple[str, ...]
+    effects: tuple[str, ...] | None
+
+
+def _sketch_of_json(plan: Json) -> Sketch:
+    return Sketch(
+        plan["hash"],
+        tuple(plan["namespaces"]),
+        tuple(plan["touched"]),
+        tuple(plan["approval_reasons"]),
+        effects_of(plan),
+    )
+
+
+def _sketch_of_plan(plan: Plan) -> Sketch:
+    return Sketch(
+        plan.hash, plan.namespaces, plan.touched, plan.approval_reasons, effects_of(plan.model_dump(mode="json"))
+    )
+
+
+def effects_of(plan: Json) -> tuple[str, ...]:
+    """What a plan does to the world: one line for each change and message, the way back included.
+
+    Reads, names and texts for people are no effects: a plan that only looks at other things is the same plan.
+    """
+    ways = (("", plan["steps"]), ("rollback: ", plan.get("rollback") or ()))
+    return tuple(f"{way}{line}" for way, steps in ways for step in steps for line in _effects(step))
+
+
+def _effects(step: Json) -> list[str]:
+    if step["access"] not in ("write", "notify") or step.get("when") is False:
+        return []
+    only_when = "" if step.get("when", True) is True else f" when {step['when']}"
+    changes = step.get("changes") or ()
+    lines = [f"{step['action']} {_place(change.get('ref'))}: {change['summary']}{only_when}" for change in changes]
+    params = orjson.dumps(step["params"], option=orjson.OPT_SORT_KEYS, default=str).decode()
+    return lines or [f"{step['action']} {params}{only_when}"]
+
+
+def _place(ref: Json | None) -> str:
+    if not ref:
+        return ""
+    namespace = ref.get("namespace")
+    return f"{ref['kind']}/{namespace + '/' if namespace else ''}{ref['name']}"
+
+
+def _with_plan(request: GateRequest, sketch: Sketch, raw: Json, execution: Json | None) -> GateRequest:
+    """The question with the plan's part. The blast radius that was measured holds for what it was measured of."""
+    numbers = raw["numbers"]
+    graph, live = numbers.get("blast_graph"), numbers.get("blast_live")
+    measured = tuple(execution["plan"]["touched"]) if execution else None
+    touched = sketch.touched if sketch.touched is not None else (request.target_key,)
+    if graph is None or live is None or (sketch.touched is not None and measured != sketch.touched):
+        raise NotRecorded(f"the blast radius of {', '.join(touched)} was not recorded")
+    approvals = execution["approvals"] if execution else ()
+    asked = tuple(r for one in approvals for r in one["reasons"] if r == NOT_COUNTED)
+    return replace(
+        request,
+        namespaces=sketch.namespaces,
+        plan_hash=sketch.hash,
+        blast=BlastRadius(int(graph), int(live), touched),
+        approval_reasons=(*sketch.approval_reasons, *asked[:1]),
+        approval=_granted(sketch, approvals, execution),
+    )
+
+
+def _granted(sketch: Sketch, approvals: Sequence[Json], execution: Json | None) -> GrantedApproval | None:
+    """A recorded yes counts for a plan that does the same."""
+    yes = next((one for one in approvals if one["status"] == "approved"), None)
+    if yes is None or execution is None or sketch.effects != effects_of(execution["plan"]):
+        return None
+    return GrantedApproval(yes["id"], sketch.hash, yes["answered_by"] or "somebody")
+
+
+def _latest(raw: Json) -> Json | None:
+    """The execution of the recorded decision; earlier attempts are other stories."""
+    same = [one for one in raw["executions"] if one["attempt"] in (None, raw["attempt"])]
+    return same[-1] if same else None
+
+
+def _finished(execution: Json | None) -> datetime | None:
+    if execution is None or not execution["started_at"] or not execution["finished_at"]:
+        return None
+    return datetime.fromisoformat(execution["finished_at"])
+
+
+def _recorded(raw: Json, execution: Json | None) -> Answer:
+    used = raw["runbook"] or {}
+    return Answer(
+        kind=Kind(raw["kind"]),
+        runbook=used.get("id", ""),
+        version=used.get("version", ""),
+        check=raw["check"],
+        message=raw["message"],
+        effects=effects_of(execution["plan"]) if execution else None,
+    )
+
+
+_NOT_PLANNED_WITH = {
+    "name", "version", "author", "description", "legal_basis", "updated", "tags", "trigger", "kpis", "notification",
+    "verification",
+}  # fmt: skip
+_GATE_ONLY = {
+    "max_executions_per_hour", "rates", "max_concurrent", "blast_radius_limit", "blast_radius_percent",
+    "protected_namespaces", "protected_labels", "cooldown", "approval_timeout",
+}  # fmt: skip
+
+
+def _same_plans(
+    runbooks: Sequence[LoadedRunbook], versions: Mapping[tuple[str, str], str]
+) -> Mapping[tuple[str, str], str]:
+    """For each used version whose plans still stand, the sha of the changed file."""
+    changed = {one.runbook.id: one for one in runbooks}
+    stands = {(one.runbook.id, one.sha): one.sha for one in runbooks}
+    for (name, sha), text in versions.items():
+        now = changed.get(name)
+        if now is None or not text or (name, sha) in stands:
+            continue
+        try:
+            then = load_text(text)
+        except RunbookError:
+            continue  # an older release read it; its plans are made again
+        if planned_with(then) == planned_with(now):
+            stands[name, sha] = now.sha
+    return stands
+
+
+def planned_with(loaded: LoadedRunbook) -> Mapping[str, Any]:
+    """The parts of a runbook that planning reads. What is not known to be left out counts."""
+    told = loaded.runbook.model_dump(mode="json", exclude=_NOT_PLANNED_WITH)
+    told["safety"] = {key: value for key, value in told["safety"].items() if key not in _GATE_ONLY}
+    return told
