@@ -205,11 +205,11 @@ params: {endpoint: https://api.example.com/graphql, query: "query Q($id: ID!) { 
 
     def access_of(self, params: Mapping[str, Any]) -> Access:
         """As the action that it stands for."""
-        return self._stands_for(params).access_of(params)
+        return self._stands_for(params).access_of(_with_method(params))
 
     def repeatable(self, params: Mapping[str, Any]) -> bool:
         """As the action that it stands for."""
-        return self._stands_for(params).repeatable(params)
+        return self._stands_for(params).repeatable(_with_method(params))
 
     async def plan(self, params: ApiCallParams, facts: TargetFacts, world: World) -> Planned:
         """Say what will be called."""
@@ -226,11 +226,8 @@ params: {endpoint: https://api.example.com/graphql, query: "query Q($id: ID!) { 
         if extra:
             if params.body is not None:
                 raise PlanError(f"there is a body, so {', '.join(extra)} would be lost")
-            own |= {"body": extra, "method": own.get("method", "POST")}
-        given = await _PLAIN.plan(HttpRequestParams.model_validate(own), facts, world)
-        if given.changes and self.access_of(own) is Access.READ:
-            raise PlanError("it would be sent with POST: say method: POST")
-        return given
+            own |= {"body": extra}
+        return await _PLAIN.plan(HttpRequestParams.model_validate(_with_method(own)), facts, world)
 
     async def perform(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Any:
         """Call."""
@@ -246,6 +243,15 @@ params: {endpoint: https://api.example.com/graphql, query: "query Q($id: ID!) { 
 
     def _stands_for(self, params: Mapping[str, Any]) -> Action[Any]:
         return _GRAPHQL if params.get("query") is not None else _PLAIN
+
+
+_OWN = {*ApiCallParams.model_fields, *ApiCallParams.synonyms}
+
+
+def _with_method(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What has a body, or fields of one, is sent with POST unless it says otherwise."""
+    sends = params.get("body") is not None or any(name not in _OWN or name in ("data", "json") for name in params)
+    return {"method": "POST" if sends else "GET", **params}
 
 
 class _Plain(HttpRequest):

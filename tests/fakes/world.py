@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fakes.cluster import FakeCluster
+from fakes.data import FakeFiles, FakeMetrics, FakeMetricsSink
 
 from executor.actions.base import World
 from executor.errors import MissingSecret, StepFailed
@@ -139,8 +140,17 @@ class FakeWorld:
     graph: FakeGraphReader = field(default_factory=FakeGraphReader)
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
     clock: FakeClock = field(default_factory=FakeClock)
+    metrics: FakeMetrics = field(init=False)
+    metrics_sink: FakeMetricsSink = field(default_factory=FakeMetricsSink)
+    files: FakeFiles = field(default_factory=FakeFiles)
+    more: dict[str, Any] = field(default_factory=dict)
+    """Other ports of the world by name, for tests that bring their own: sql, shell, http_base."""
+
+    def __post_init__(self) -> None:
+        self.metrics = FakeMetrics(self.clock)
 
     @property
     def ports(self) -> World:
         """As actions see them."""
-        return World(self.cluster, self.http, self.chat, self.graph, self.secrets, self.clock)
+        own = {"metrics": self.metrics, "metrics_sink": self.metrics_sink, "files": self.files, **self.more}
+        return World(self.cluster, self.http, self.chat, self.graph, self.secrets, self.clock, **own)
