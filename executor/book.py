@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from executor.actions.base import Redact
-from executor.errors import HandedOver, Temporary
+from executor.errors import HandedOver, PlanError, Temporary
 from executor.lifecycle import Event, advance
 from executor.model import Evidence, ExecutionRecord, Outcome, PlannedStep, StepRun, StepStatus, Verdict
 from executor.ports import Clock, Journal
@@ -59,19 +59,25 @@ class Book:
         self._redact = redact
         self._settings = settings
         self._stopping = stopping
+        self._runs = {(run.phase, run.index, run.item): run for run in record.steps}
 
     def now(self) -> datetime:
         """Wall clock."""
         return self._clock.now()
 
-    def found(self, phase: str, index: int) -> StepRun | None:
-        """What is known of a step."""
-        return next((run for run in self.record.steps if run.phase == phase and run.index == index), None)
+    def found(self, phase: str, index: int, item: int | None = None) -> StepRun | None:
+        """What is known of a step, or of one of its items."""
+        return self._runs.get((phase, index, item))
+
+    def run_id(self, phase: str, step: PlannedStep) -> str:
+        """What a run of the step is called in this phase."""
+        place = f"{self.record.id}/{phase}/{step.index}"
+        return place if step.item is None else f"{place}/{step.item}"
 
     def begin(self, step: PlannedStep, phase: str) -> StepRun:
         """A step that starts now; nothing is written yet."""
         return StepRun(
-            id=f"{self.record.id}/{phase}/{step.index}",
+            id=self.run_id(phase, step),
             phase=phase,
             index=step.index,
             step_id=step.id,
@@ -79,6 +85,7 @@ class Book:
             action=step.action,
             status=StepStatus.INTENDED,
             started_at=self._clock.now(),
+            item=step.item,
         )
 
     async def intend(self, run: StepRun) -> None:
@@ -86,13 +93,34 @@ class Book:
         await self._durably(partial(self._journal.intend, self.record.id, self.epoch, run))
         self._remember(run)
 
-    async def end(self, run: StepRun, status: StepStatus, *, output: Any = None, error: str = "") -> StepRun:
+    def refuse_secret(self, what: str, value: Any) -> None:
+        """Say that a value cannot be kept: masked it would be another one, and unmasked it must not be stored.
+
+        Raises:
+            PlanError: it holds a secret.
+        """
+        if masked(value, self._redact) != masked(value, lambda text: text):
+            raise PlanError(f"{what} holds a secret, which is never stored")
+
+    async def end(
+        self,
+        run: StepRun,
+        status: StepStatus,
+        *,
+        output: Any = None,
+        error: str = "",
+        outputs: Mapping[str, Any] | None = None,
+    ) -> StepRun:
         """Write how a step ended; output and error without secrets and bounded."""
         ended = run.model_copy(
             update={
                 "status": status,
                 "output": bounded(masked(output, self._redact), self._settings.output_limit),
                 "error": self.mask(error),
+                "outputs": {
+                    name: bounded(masked(value, self._redact), self._settings.output_limit)
+                    for name, value in (outputs or {}).items()
+                },
                 "finished_at": self._clock.now(),
             }
         )
@@ -125,6 +153,7 @@ class Book:
         return self._redact(text)[:_ERROR_LIMIT]
 
     def _remember(self, run: StepRun) -> None:
+        self._runs[run.phase, run.index, run.item] = run
         others = tuple(known for known in self.record.steps if known.id != run.id)
         self.record = self.record.model_copy(update={"steps": (*others, run)})
 

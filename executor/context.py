@@ -154,7 +154,8 @@ def scope(context: Mapping[str, Any], results: Iterable[StepResult]) -> dict[str
 def names_of(record: ExecutionRecord, now: datetime, step: PlannedStep, phase: str = STEP) -> dict[str, Any]:
     """Every name that a step can use when its turn comes: what is known, what steps gave, the time, its item."""
     plan = record.plan
-    known = scope(plan.scopes.get(step.scope) or plan.context, results_of(plan, record.steps, step.scope, phase))
+    given = results_of(plan, record.steps, step.scope, (phase, steps_in(plan, phase, record.rollback_with)))
+    known = scope(plan.scopes.get(step.scope) or plan.context, given)
     started = record.started_at or record.requested_at or now
     times = {"started_at": started.isoformat(), "duration": round(max(0.0, (now - started).total_seconds()), 3)}
     known["execution"] = {**known.get("execution", {}), **times}
@@ -170,27 +171,32 @@ def item_names(step: PlannedStep) -> dict[str, Any]:
     return {"item": step.item_value, "each": each}
 
 
-def results_of(plan: Plan, runs: Iterable[StepRun], within: str = "", phase: str = STEP) -> tuple[StepResult, ...]:
+def results_of(
+    plan: Plan,
+    runs: Iterable[StepRun],
+    within: str = "",
+    also: tuple[str, Sequence[PlannedStep]] | None = None,
+) -> tuple[StepResult, ...]:
     """What the steps of a plan gave so far: planned reads from the plan, the rest from the journal.
 
     Args:
         plan: with its steps.
         runs: the journal's.
         within: whose steps: the id of the step that called a runbook, empty for the plan's own.
-        phase: steps of a procedure or a rollback also see those of their own phase.
+        also: steps of a procedure or a rollback also see those of their own phase.
     """
     recorded = {(run.phase, run.index): run for run in runs if run.item is None}
-    stages = [(STEP, plan.steps)] + ([(phase, steps_in(plan, phase))] if phase != STEP else [])
+    stages = [(STEP, plan.steps)] + ([also] if also and also[0] != STEP else [])
     seen = [(stage, step) for stage, steps in stages for step in steps if step.scope == within and step.role != "enter"]
     return tuple(_result_of(step, recorded.get((stage, step.index)), within) for stage, step in seen)
 
 
-def steps_in(plan: Plan, phase: str) -> tuple[PlannedStep, ...]:
-    """The steps that run in a phase."""
+def steps_in(plan: Plan, phase: str, rollback_with: str = "") -> tuple[PlannedStep, ...]:
+    """The steps that run in a phase; ``rollback_with`` is the procedure that stands in for the rollback."""
     if phase == STEP:
         return plan.steps
     if phase == ROLLBACK:
-        return plan.rollback
+        return plan.procedures.get(rollback_with) or plan.rollback
     index = failed_index(phase)
     return () if index is None else plan.procedures.get(plan.steps[index].run_on_failure, ())
 

@@ -7,6 +7,7 @@ import asyncio
 from executor.actions.base import ActionTable, World
 from executor.errors import Permanent, Temporary
 from executor.model import Plan, PlannedStep
+from executor.reasons import leaves
 from executor.rendering import writes
 from executor.settings import ExecutorSettings
 
@@ -18,7 +19,7 @@ async def refused_by_dry_run(plan: Plan, actions: ActionTable, world: World, set
     """
     if not plan.dry_run_first:
         return ""
-    for step in plan.steps:
+    for step in leaves(plan.steps):
         if writes(step) and not step.deferred:
             problem = await _asked(step, actions, world, settings)
             if problem:

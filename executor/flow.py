@@ -8,31 +8,37 @@ from dataclasses import dataclass
 
 from executor.actions.backups import discard_backups
 from executor.actions.base import ActionTable, Redact, World
+from executor.asking import Asker
 from executor.book import Book, Stopping
-from executor.context import facts_of, target_ref
+from executor.consequences import Decision
+from executor.context import facts_of, planned_result, target_ref
+from executor.crew import Halt
 from executor.criteria import Checker
 from executor.dryrun import refused_by_dry_run
 from executor.errors import Paused, RemediationError, Temporary
 from executor.lifecycle import (
     Event,
     Next,
-    after_step,
     changed_something,
     outcome_of_rollback,
     outcome_of_stop,
     outcome_of_verdict,
 )
-from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedStep, Status, StepRun, StepStatus, Verdict
+from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedStep, Status, StepStatus, Verdict
 from executor.notify import Notifier, fallback, moment_of
+from executor.phases import STEP
 from executor.planhash import plan_hash
 from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
 from executor.preconditions import unmet_now
+from executor.reasons import leaves
 from executor.rendering import undoable, writes
 from executor.rollback import Rollback
+from executor.scheduling import Scheduler
 from executor.settings import ExecutorSettings
-from executor.steps import STEP, Steps
-from executor.triggers import next_after, procedure_after
+from executor.steps import Steps
+from executor.triggers import procedure_after
 from executor.verify import Verifier
+from safety.approvals import ApprovalStore
 from safety.model import Permit
 
 _NOT_UNDONE = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -52,6 +58,7 @@ class Tools:
     settings: ExecutorSettings
     redact: Redact
     stopping: Stopping
+    approvals: ApprovalStore | None = None
 
 
 class Flow:
@@ -70,16 +77,42 @@ class Flow:
             settings=tools.settings,
             stopping=tools.stopping,
         )
-        self._steps = Steps(tools.actions, tools.world, self._book, tools.hooks, tools.settings)
         checker = Checker(tools.actions, tools.world)
         self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings, checker)
         self._notifier = Notifier(tools.world, tools.hooks, tools.redact)
+        self._put_together(tools)
         self._evidence: tuple[Evidence, ...] = ()
         self._facts = {
             "execution": record.id,
             "runbook": record.plan.runbook_id,
             "trigger_type": str(record.incident.get("trigger_type") or "alert"),
         }
+
+    def _put_together(self, tools: Tools) -> None:
+        """What runs the steps: they share one switch that brings them to rest."""
+        halt = Halt()
+        self._asker = Asker(
+            tools.approvals,
+            self._book,
+            self._notifier,
+            tools.clock,
+            tools.hooks,
+            settings=tools.settings,
+            stopping=tools.stopping,
+        )
+        self._steps = Steps(
+            tools.actions,
+            tools.world,
+            self._book,
+            tools.hooks,
+            tools.settings,
+            asker=self._asker,
+            halt=halt,
+            allowed=self._allowed,
+        )
+        self._scheduler = Scheduler(
+            self._steps, self._book, self._asker, halt, allowed=self._allowed, refuses=self._unmet
+        )
 
     async def to_the_end(self) -> ExecutionRecord:
         """Go on from wherever the record stands."""
@@ -104,26 +137,21 @@ class Flow:
         await self._record_planned(record.plan.steps)
         if fresh:
             await self._notifier.tell(record, "on_start")
-        if not changed_something(record.plan.steps, record.steps):
+        if not changed_something(record):
             refused = await refused_by_dry_run(record.plan, self._tools.actions, self._world, self._settings)
             if refused:
                 return await self._finish(Outcome.ABORTED, None, refused)
-        for step in record.plan.steps:
-            if self._book.found(STEP, step.index) is None:
-                await self._allowed()
-                if unmet := await self._unmet(step):
-                    return await self._finish(Outcome.ABORTED, None, unmet)
-            done = await self._steps.run(step)
-            following, chosen = next_after(record.plan.terms, step, done.status, after_step(step, done.status))
-            if following is not Next.GO_ON:
-                return await self._stop_at(done, following, chosen)
+        decision = await self._scheduler.run()
+        await self._asker.withdraw()
+        if decision.next is not Next.GO_ON:
+            return await self._stop_at(decision)
         await self._book.advance(Event.STEPS_DONE, verify_from=self._book.now())
         return None
 
     async def _unmet(self, step: PlannedStep) -> str:
         """Why the first change must not be made any more; empty for every other step."""
         record = self._book.record
-        if not writes(step) or changed_something(record.plan.steps, record.steps):
+        if not any(map(writes, step.leaves)) or changed_something(record):
             return ""
         checker, facts = Checker(self._tools.actions, self._world), facts_of(record.plan.context)
         approved = bool(self._permit.approval_id)
@@ -154,19 +182,24 @@ class Flow:
         """What planning already did goes to the journal in one go."""
         left = [step for step in steps if step.planned and self._book.found(STEP, step.index) is None]
         for step in left:
-            facts = {**self._facts, "step": step.name, "action": step.action, "phase": STEP}
-            self._hooks.event("step.started", **facts)
-            self._hooks.event("step.finished", **facts, status=str(StepStatus.SUCCEEDED), seconds=0.0)
-        runs = [(self._book.begin(step, STEP), step.result) for step in left]
-        await asyncio.gather(*(self._book.end(run, StepStatus.SUCCEEDED, output=result) for run, result in runs))
+            facts = {**self._facts, "step": step.name, "step_id": step.id, "action": step.action, "phase": STEP}
+            self._hooks.event("step.started", **facts, item=None, attempt=1)
+            ended = {"status": str(StepStatus.SUCCEEDED), "seconds": 0.0, "item": None, "attempt": 1, "error": ""}
+            self._hooks.event("step.finished", **facts, **ended)
+        await asyncio.gather(*(self._was_planned(step) for step in left))
 
-    async def _stop_at(self, run: StepRun, following: Next, chosen: str) -> ExecutionRecord | None:
-        record = self._book.record
-        error = f"step {run.name!r}: {run.error}"
-        if following is Next.ROLL_BACK and changed_something(record.plan.steps, record.steps):
-            await self._book.advance(Event.STEP_FAILED, error=error, rollback_with=chosen)
+    async def _was_planned(self, step: PlannedStep) -> None:
+        given = planned_result(step, step.id)
+        run = self._book.begin(step, STEP).model_copy(update={"state": given.state})
+        await self._book.end(run, StepStatus.SUCCEEDED, output=step.result, outputs=given.outputs)
+
+    async def _stop_at(self, decision: Decision) -> ExecutionRecord | None:
+        record, run = self._book.record, decision.run
+        error = f"step {run.name!r}: {run.error}" if run else self._scheduler.refused
+        if decision.next is Next.ROLL_BACK and changed_something(record):
+            await self._book.advance(Event.STEP_FAILED, error=self._book.mask(error), rollback_with=decision.procedure)
             return None
-        return await self._finish(outcome_of_stop(record, following), None, error)
+        return await self._finish(outcome_of_stop(record, decision.next), None, error)
 
     async def _verify(self) -> ExecutionRecord | None:
         """Prove the fix; the ended record unless it has to be rolled back."""
@@ -240,7 +273,9 @@ def _unfit(permit: Permit, record: ExecutionRecord) -> str:
         return "the stored plan is not the one that was permitted: its hash differs"
     if permit.approval_id:
         return ""
-    lasting = [step for step in record.plan.steps if writes(step) and not all(map(undoable, step.changes))]
+    plan = record.plan
+    forward = leaves([*plan.steps, *(step for listed in plan.procedures.values() for step in listed)])
+    lasting = [step for step in forward if writes(step) and not all(map(undoable, step.changes))]
     if lasting or record.plan.approval_reasons:
         return f"nobody approved it: {'; '.join(record.plan.approval_reasons) or 'a change cannot be undone'}"
     return ""
@@ -252,12 +287,15 @@ def _reason(record: ExecutionRecord) -> str:
 
 def _taken(record: ExecutionRecord) -> list[str]:
     """What was done, one line for each change or undo."""
+    changes = {
+        (STEP, leaf.index, leaf.item): "; ".join(change.summary for change in leaf.changes)
+        for leaf in leaves(record.plan.steps)
+    }
+    effects = {step.index for step in record.plan.steps if step.access in (Access.WRITE, Access.NOTIFY)}
     lines: list[str] = []
-    effects = {step.index: step for step in record.plan.steps if step.access in (Access.WRITE, Access.NOTIFY)}
-    for run in sorted(record.steps, key=lambda run: run.started_at):
-        if run.phase == STEP and run.index not in effects:
+    for run in sorted(record.steps, key=lambda run: (run.started_at, run.index, run.item or 0)):
+        if run.phase == STEP and (run.index not in effects or run.items is not None):
             continue
-        changes = effects[run.index].changes if run.phase == STEP else ()
-        what = "; ".join(change.summary for change in changes) or str(run.output or run.action)
+        what = changes.get((run.phase, run.index, run.item)) or str(run.output or run.action)
         lines.append(f"{run.phase} {run.name!r} {run.status}: {what}")
     return lines

@@ -5,12 +5,14 @@ Everything here is a pure function over values, so that the rules can be read an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
+from executor.context import steps_in
 from executor.errors import NotPermitted
 from executor.model import Access, ExecutionRecord, Outcome, PlannedStep, Status, StepRun, StepStatus, Verdict
-from runbooks.model import OnFailure, OnNotFixed
+from executor.phases import STEP, is_backward, is_forward
+from runbooks.model import OnFailure, OnNotFixed, OnSuccess
 
 
 class Event(StrEnum):
@@ -58,6 +60,11 @@ class Next(StrEnum):
     ABORT = "abort"
     ROLL_BACK = "roll_back"
     ASK_HUMAN = "ask_human"
+    """It ends as it is: nobody but a human can see what happened."""
+    RUN = "run"
+    """A procedure runs first; what follows is told after it."""
+    APPROVE = "approve"
+    """A human is asked whether to go on; a no, or silence, rolls back."""
 
 
 def after_step(step: PlannedStep, status: StepStatus) -> Next:
@@ -74,13 +81,26 @@ def after_step(step: PlannedStep, status: StepStatus) -> Next:
         OnFailure.ABORT: Next.ABORT,
         OnFailure.CONTINUE: Next.GO_ON,
         OnFailure.ROLLBACK: Next.ROLL_BACK,
+        OnFailure.APPROVE: Next.APPROVE,
     }[step.on_failure]
 
 
-def changed_something(steps: Iterable[PlannedStep], runs: Iterable[StepRun]) -> bool:
+def changed_something(record: ExecutionRecord) -> bool:
     """Whether any write may have reached the world: it has an intent, whatever became of it."""
-    writes = {step.index for step in steps if step.access is Access.WRITE}
-    return any(run.phase == "step" and run.index in writes and run.before is not None for run in runs)
+    return any(run.before is not None for _, run in writes_of(record))
+
+
+def writes_of(record: ExecutionRecord) -> Iterator[tuple[PlannedStep, StepRun]]:
+    """The runs of steps that write, of the runbook and of its procedures, in the order of the journal."""
+    steps = {
+        (phase, step.index): step
+        for phase in dict.fromkeys(run.phase for run in record.steps if is_forward(run.phase))
+        for step in steps_in(record.plan, phase)
+        if step.access is Access.WRITE
+    }
+    for run in record.steps:
+        if (step := steps.get((run.phase, run.index))) is not None:
+            yield step, run
 
 
 def outcome_of_verdict(record: ExecutionRecord, verdict: Verdict, *, triggered: bool = False) -> Outcome | None:
@@ -105,15 +125,20 @@ def outcome_of_verdict(record: ExecutionRecord, verdict: Verdict, *, triggered: 
     asked = record.on_inconclusive if unproven else record.on_not_fixed
     named = not unproven and (triggered or any(trigger.not_fixed for trigger in record.plan.terms.triggers))
     wants = asked == OnNotFixed.ROLLBACK or named
-    if wants and changed_something(record.plan.steps, record.steps):
+    if wants and changed_something(record):
         return None
     return Outcome.PARTIAL if unproven else Outcome.FAILURE
 
 
 def _missed(record: ExecutionRecord) -> bool:
-    messages = {step.index for step in record.plan.steps if step.access is Access.NOTIFY}
+    may_fail = {step.index for step in record.plan.steps if step.access is Access.NOTIFY or _is_checkpoint(step)}
     bad = (StepStatus.FAILED, StepStatus.UNKNOWN)
-    return any(run.status in bad and run.index not in messages for run in record.steps if run.phase == "step")
+    return any(run.status in bad and run.index not in may_fail for run in record.steps if run.phase == STEP)
+
+
+def _is_checkpoint(step: PlannedStep) -> bool:
+    """Whether its failure only says that the next, stronger step is needed."""
+    return step.on_success is OnSuccess.COMPLETE and step.on_failure is OnFailure.CONTINUE
 
 
 def outcome_of_stop(record: ExecutionRecord, following: Next) -> Outcome:
@@ -122,13 +147,13 @@ def outcome_of_stop(record: ExecutionRecord, following: Next) -> Outcome:
     ``aborted`` when nothing was changed, or when a step's effect is unknown and a human has to look;
     ``failure`` when earlier changes stay.
     """
-    if following is Next.ASK_HUMAN or not changed_something(record.plan.steps, record.steps):
+    if following is Next.ASK_HUMAN or not changed_something(record):
         return Outcome.ABORTED
     return Outcome.FAILURE
 
 
 def outcome_of_rollback(runs: Iterable[StepRun]) -> Outcome:
     """``rollback`` when everything was undone, ``failure`` when any part of it was not."""
-    undone = [run for run in runs if run.phase != "step"]
+    undone = [run for run in runs if is_backward(run.phase)]
     fine = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
     return Outcome.ROLLBACK if undone and all(run.status in fine for run in undone) else Outcome.FAILURE

@@ -7,16 +7,22 @@ journal first, so a holder that was replaced undoes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from executor.actions.base import ActionTable, Stamp, World
+from executor.attempts import unpacked
 from executor.book import Book, Stopping
 from executor.errors import Stop, Temporary
-from executor.model import Access, PlannedStep, StepRun, StepStatus
+from executor.graph import in_order
+from executor.items import with_items
+from executor.lifecycle import writes_of
+from executor.model import PlannedStep, StepRun, StepStatus
+from executor.phases import ROLLBACK, STEP, UNDO, beside
 from executor.ports import Hooks
 from executor.settings import ExecutorSettings
-from executor.steps import ROLLBACK, STEP, UNDO, Steps, unpacked
+from executor.steps import Steps
 
 
 class Rollback:
@@ -49,6 +55,9 @@ class Rollback:
     async def run(self) -> tuple[StepRun, ...]:
         """Undo everything; one failure does not stop the rest.
 
+        The changes of a runbook with rollback steps of its own are taken back by these, at the place of its last
+        change; every other change is undone by its inverse.
+
         Returns:
             What each undo came to.
 
@@ -56,28 +65,37 @@ class Rollback:
             Stop: another holder goes on, or the process ends.
         """
         record = self._book.record
-        own = record.plan.procedures.get(record.rollback_with) or record.plan.rollback
+        if chosen := record.plan.procedures.get(record.rollback_with):
+            return tuple([await self._own(step) for step in _ordered(chosen)])
+        own: dict[str, list[PlannedStep]] = {}
+        for step in _ordered(record.plan.rollback):
+            own.setdefault(step.scope, []).append(step)
+        left = dict(own)
         done: list[StepRun] = []
-        if own:
-            for step in own:
-                self._stopping.check()
-                done.append(await self._steps.run(step, ROLLBACK))
-        else:
-            for step, made in performed(self._book):
+        for step, made in performed(self._book):
+            if step.scope in own:
+                done += [await self._own(one) for one in left.pop(step.scope, ())]
+            else:
                 self._stopping.check()
                 done.append(await self._undo(step, made))
-        return tuple(done)
+        # The runbook's own steps run in any case: what they take back may be no change of a step.
+        return (*done, *[await self._own(one) for one in left.get("", ())])
+
+    async def _own(self, step: PlannedStep) -> StepRun:
+        self._stopping.check()
+        return await self._steps.run(step, ROLLBACK)
 
     async def _undo(self, step: PlannedStep, made: StepRun) -> StepRun:
-        known = self._book.found(UNDO, step.index)
+        phase = beside(UNDO, made.phase)
+        known = self._book.found(phase, step.index, step.item)
         if known is not None and known.status is not StepStatus.INTENDED:
             return known
-        run = self._book.begin(step, UNDO)
+        run = self._book.begin(step, phase)
         # An undo is safe to repeat, so a crashed one is simply done again; its intent is written anew for the fence.
         await self._book.intend(run.model_copy(update={"before": {}}))
-        run = self._book.found(UNDO, step.index) or run
+        run = self._book.found(phase, step.index, step.item) or run
         saved, ready = unpacked(made.before or {}, step)
-        stamp = Stamp(self._book.record.id, step.id, self._book.epoch)
+        stamp = self._steps.attempts.stamp(step, made.phase)
         began = self._world.clock.monotonic()
         status, output, error = StepStatus.SUCCEEDED, "", _irreversible(ready)
         try:
@@ -88,10 +106,19 @@ class Rollback:
             error = str(problem) or f"not undone within {step.timeout_seconds:g} s"
         status = StepStatus.FAILED if error else status
         done = await self._book.end(run, status, output=output, error=error)
-        facts = {"execution": self._book.record.id, "runbook": self._book.record.plan.runbook_id, "phase": UNDO}
+        record = self._book.record
+        facts = {"execution": record.id, "runbook": record.plan.runbook_id, "phase": phase, "item": step.item}
         seconds = self._world.clock.monotonic() - began
         self._hooks.event(
-            "step.finished", **facts, step=step.name, action=step.action, status=str(status), seconds=seconds
+            "step.finished",
+            **facts,
+            step=step.name,
+            step_id=step.id,
+            action=step.action,
+            status=str(status),
+            seconds=seconds,
+            error=done.error,
+            attempt=done.attempt,
         )
         return done
 
@@ -113,9 +140,35 @@ def performed(book: Book) -> list[tuple[PlannedStep, StepRun]]:
     a human's decision.
     """
     reached = (StepStatus.SUCCEEDED, StepStatus.FAILED)
-    found = ((step, book.found(STEP, step.index)) for step in book.record.plan.steps if step.access is Access.WRITE)
-    made = [(step, run) for step, run in found if run is not None and run.before is not None and run.status in reached]
-    return made[::-1]
+    found = [
+        (_of_item(step, run, book), run)
+        for step, run in writes_of(book.record)
+        if run.before is not None and run.status in reached
+    ]
+    return sorted(found, key=lambda one: _moment(one[1]), reverse=True)
+
+
+def _moment(run: StepRun) -> tuple[datetime, bool, int, int]:
+    """When a change was made; of those at one moment, in the order of the runbook."""
+    return run.started_at, run.phase != STEP, run.index, -1 if run.item is None else run.item
+
+
+def _of_item(step: PlannedStep, run: StepRun, book: Book) -> PlannedStep:
+    """The step of the item that a run is about."""
+    if run.item is None:
+        return step
+    whole = book.found(run.phase, run.index)
+    known = step if step.items is not None else with_items(step, list((whole.items if whole else None) or ()))
+    return known.each[run.item]
+
+
+def _ordered(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
+    """The steps in an order in which each comes after what it depends on; those of called runbooks by themselves."""
+    by_scope: dict[str, list[PlannedStep]] = {}
+    for step in steps:
+        by_scope.setdefault(step.scope, []).append(step)
+    known = {step.id: step for step in steps}
+    return [known[step_id] for scoped in by_scope.values() for step_id in in_order(scoped)]
 
 
 def _irreversible(step: PlannedStep) -> str:

@@ -12,6 +12,7 @@ from executor.flow import Flow, Tools
 from executor.model import ExecutionRecord, Status
 from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
 from executor.settings import ExecutorSettings
+from safety.approvals import ApprovalStore
 from safety.model import Permit
 
 
@@ -29,6 +30,7 @@ class Executor:
         fresh: signals that came after the steps.
         settings: knobs.
         redact: takes secrets out of outputs and errors before they are stored.
+        approvals: where humans are asked about steps; without it every such question is answered with no.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Executor:
         fresh: FreshSignals,
         settings: ExecutorSettings | None = None,
         redact: Redact = lambda text: text,
+        approvals: ApprovalStore | None = None,
     ) -> None:
         self._tools = Tools(
             actions=actions,
@@ -55,6 +58,7 @@ class Executor:
             settings=settings or ExecutorSettings(),
             redact=redact,
             stopping=Stopping(),
+            approvals=approvals,
         )
 
     def stop(self) -> None:

@@ -19,6 +19,8 @@ class ExecutorSettings:
         restore_timeout_seconds: how long to watch the target recover after a rollback.
         poll_first_seconds: first wait between two looks at the target while verifying; each is longer.
         poll_longest_seconds: the longest such wait.
+        approval_poll_seconds: how often a step that waits for a human looks for the answer.
+        approval_timeout_seconds: longest wait for a human; a runbook may ask for less, 0 for as long as it says.
     """
 
     pause_poll_seconds: float = 1.0
@@ -30,3 +32,5 @@ class ExecutorSettings:
     restore_timeout_seconds: float = 60.0
     poll_first_seconds: float = 0.5
     poll_longest_seconds: float = 5.0
+    approval_poll_seconds: float = 1.0
+    approval_timeout_seconds: float = 0.0

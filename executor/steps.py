@@ -1,34 +1,31 @@
-"""One step: intent before effect, outcome after, and after a crash the target is asked first."""
+"""Steps, each to its outcome: whether it runs at all, who has to say yes, its items, and what it leaves for others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from executor.actions.base import Action, ActionTable, Found, Recovery, Stamp, World
+from executor.actions.base import ActionTable, World
+from executor.actions.engine import ManualApproval
+from executor.asking import Asker
+from executor.attempts import Attempts, Ended
 from executor.book import Book
-from executor.context import facts_of, results_of, scope
-from executor.errors import Permanent, PlanError, Stop, Temporary
-from executor.model import Access, Change, PlannedStep, StepRun, StepStatus
+from executor.consequences import Standing
+from executor.context import SEPARATOR, gathered, parts
+from executor.crew import Crew, Halt
+from executor.errors import Permanent, Stop
+from executor.items import items_of, with_items
+from executor.model import Access, PlannedStep, StepRun, StepStatus
+from executor.phases import APPROVAL, STEP, beside, is_forward
 from executor.ports import Hooks
-from executor.rendering import checked, condition, rendered, shown
+from executor.rendering import condition, names_of_condition, rendered
 from executor.settings import ExecutorSettings
+from runbooks.model import OnFailure
 
-T = TypeVar("T")
-
-STEP, ROLLBACK, UNDO = "step", "rollback", "undo"
-_RESOLVED = "_step"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a try of a step ended."""
-
-    status: StepStatus
-    output: Any = None
-    error: str = ""
+_READS = (Access.READ, Access.NONE)
+_ITEM = frozenset({"item", "each"})
+_STOPPED = "stopped before it was done"
 
 
 class Steps:
@@ -40,16 +37,31 @@ class Steps:
         book: the execution's journal.
         hooks: hear of each step.
         settings: attempts and back-off.
+        asker: asks humans.
+        halt: says when steps are to come to rest.
+        allowed: asked before each item of a step that repeats.
     """
 
     def __init__(
-        self, actions: ActionTable, world: World, book: Book, hooks: Hooks, settings: ExecutorSettings
+        self,
+        actions: ActionTable,
+        world: World,
+        book: Book,
+        hooks: Hooks,
+        settings: ExecutorSettings,
+        *,
+        asker: Asker,
+        halt: Halt,
+        allowed: Callable[[], Awaitable[None]],
     ) -> None:
         self._actions = actions
         self._world = world
         self._book = book
         self._hooks = hooks
-        self._settings = settings
+        self._asker = asker
+        self._halt = halt
+        self._allowed = allowed
+        self.attempts = Attempts(actions, world, book, hooks, settings, halt=halt)
 
     async def run(self, step: PlannedStep, phase: str = STEP) -> StepRun:
         """Run a step to its outcome, or go on where a crashed holder left it.
@@ -59,19 +71,25 @@ class Steps:
         Raises:
             Stop: the execution must not go on here; nothing more was written.
         """
-        known = self._book.found(phase, step.index)
+        known = self._book.found(phase, step.index, step.item)
         if known is not None and known.status is not StepStatus.INTENDED:
             return known
         run = known or self._book.begin(step, phase)
-        with_facts = self._announce(step, run)
+        facts = self._announce(step, run)
         began = self._world.clock.monotonic()
-        ended = await self._guarded(step, run, resumes=known is not None)
-        # The intent's copy carries what was saved; it may have been written meanwhile.
-        run = self._book.found(phase, step.index) or run
-        done = await self._book.end(run, ended.status, output=ended.output, error=ended.error)
-        seconds = self._world.clock.monotonic() - began
-        self._hooks.event("step.finished", **with_facts, status=str(done.status), seconds=seconds, error=done.error)
+        run, ended, outputs = await self._guarded(step, run, resumes=known is not None)
+        self._halt.acting.add(run.id)
+        try:
+            done = await self._book.end(run, ended.status, output=ended.output, error=ended.error, outputs=outputs)
+        finally:
+            self._halt.acting.discard(run.id)
+        told = {"status": str(done.status), "error": done.error, "attempt": done.attempt}
+        self._hooks.event("step.finished", **facts, **told, seconds=self._world.clock.monotonic() - began)
         return done
+
+    async def skip(self, step: PlannedStep, phase: str, why: str) -> StepRun:
+        """Write down that a step is not run."""
+        return await self._book.end(self._book.begin(step, phase), StepStatus.SKIPPED, error=why)
 
     def _announce(self, step: PlannedStep, run: StepRun) -> dict[str, Any]:
         record = self._book.record
@@ -79,183 +97,162 @@ class Steps:
             "execution": record.id,
             "runbook": record.plan.runbook_id,
             "step": step.name,
+            "step_id": step.id,
             "action": step.action,
             "phase": run.phase,
+            "item": step.item,
         }
-        self._hooks.event("step.started", **facts)
+        self._hooks.event("step.started", **facts, attempt=run.attempt)
         return facts
 
-    async def _guarded(self, step: PlannedStep, run: StepRun, *, resumes: bool) -> Ended:
+    async def _guarded(
+        self, step: PlannedStep, run: StepRun, *, resumes: bool
+    ) -> tuple[StepRun, Ended, Mapping[str, Any]]:
+        """How the step ended, whatever happened in it; with its run as the journal knows it, and its named parts."""
+        outputs: Mapping[str, Any] = {}
         try:
-            if resumes:
-                return await self._resume(step, run)
-            if not condition(step.when, self._names()):
-                return Ended(StepStatus.SKIPPED)
-            if step.access in (Access.READ, Access.NONE):
-                return await self._read(step)
-            return await self._act(step, run)
+            if not resumes:
+                prepared = await self._prepared(step, run)
+                if isinstance(prepared, Ended):
+                    return run, prepared, {}
+                run = prepared
+            ended = await self._carried_out(step, run, resumes=resumes)
+            if ended.status is StepStatus.SUCCEEDED:
+                outputs = self._outputs(step, ended)
         except Stop:
             raise
+        except asyncio.CancelledError:
+            if not self._halt.asked:
+                raise
+            ended = self._cut_short(step, run)
         except Permanent as error:
-            return Ended(StepStatus.FAILED, error=str(error))
+            ended = Ended(StepStatus.FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - one broken action ends its execution, not the worker
-            return Ended(StepStatus.FAILED, error=f"unexpected {type(error).__name__}: {error}")
+            ended = Ended(StepStatus.FAILED, error=f"unexpected {type(error).__name__}: {error}")
+        # The journal's copy carries what was saved with the intent; it may have been written meanwhile.
+        return self._book.found(run.phase, run.index, run.item) or run, ended, outputs
 
-    def _names(self) -> dict[str, Any]:
-        record = self._book.record
-        return scope(record.plan.context, results_of(record.plan, record.steps))
+    def _cut_short(self, step: PlannedStep, run: StepRun) -> Ended:
+        """A step that waited when all came to rest. One that has tried to write may have left something."""
+        run = self._book.found(run.phase, run.index, run.item) or run
+        tried = step.access not in _READS and run.before is not None
+        return Ended(StepStatus.FAILED if tried or step.repeats else StepStatus.SKIPPED, error=_STOPPED)
 
-    def _stamp(self, step: PlannedStep, phase: str) -> Stamp:
-        name = step.id if phase == STEP else f"{phase}-{step.id}"
-        return Stamp(self._book.record.id, name, self._book.epoch)
+    async def _prepared(self, step: PlannedStep, run: StepRun) -> StepRun | Ended:
+        """The run of a step that may start, with the values that it keeps; or its end, when it does not run."""
+        own_items = step.for_each is not None and bool(_ITEM & names_of_condition(step.when))
+        if not own_items and not condition(step.when, self._names(step, run)):
+            return Ended(StepStatus.SKIPPED)
+        if refused := await self._refused(step, run):
+            return Ended(StepStatus.FAILED, error=refused)
+        run = run.model_copy(update={"started_at": self._book.now()})
+        if step.repeats:
+            return run
+        state = {**step.state, **rendered(step.save_state, self._names(step, run))}
+        self._book.refuse_secret("save_state", state)
+        return run.model_copy(update={"state": state})
 
-    async def _read(self, step: PlannedStep) -> Ended:
-        action = self._actions[step.action]
-        facts = facts_of(self._book.record.plan.context)
-        deadline = self._deadline(step)
-        params = checked(action, rendered(step.params, self._names()) if step.deferred else step.params)
-        for attempt in range(self._settings.attempts):
-            try:
-                given = await self._within(deadline, action.plan(params, facts, self._world))
-                if given.result is not None:
-                    return Ended(StepStatus.SUCCEEDED, given.result)
-                ready = shown(step, given)
-                stamp = self._stamp(step, STEP)
-                return Ended(
-                    StepStatus.SUCCEEDED, await self._within(deadline, action.perform(ready, {}, stamp, self._world))
-                )
-            except TimeoutError:
-                return Ended(StepStatus.FAILED, error=_took_too_long(step))
-            except Temporary as error:
-                last = error
-                await self._back_off(attempt)
-        return Ended(StepStatus.FAILED, error=f"still failing after {self._settings.attempts} tries: {last}")
+    async def _refused(self, step: PlannedStep, run: StepRun) -> str:
+        """Why the step must not run, when a human was asked and did not say yes; else an empty text."""
+        if not condition(step.require_approval, self._names(step, run)):
+            return ""
+        asked = await self._asker.ask(step, beside(APPROVAL, run.phase), self._question(step, run))
+        return "" if asked.status is StepStatus.SUCCEEDED else f"no approval: {asked.error}"
 
-    async def _act(self, step: PlannedStep, run: StepRun, saved_first: Mapping[str, Any] | None = None) -> Ended:
-        """Prepare, write the intent, perform.
+    def _question(self, step: PlannedStep, run: StepRun) -> Sequence[str]:
+        """What a human is asked before a step."""
+        if isinstance(self._actions[step.action], ManualApproval):
+            message = rendered(step.params, self._names(step, run)).get("message") if step.deferred else None
+            return [str(message or step.params.get("message") or step.name)]
+        changes = [change.summary for leaf in step.leaves for change in leaf.changes]
+        return [f"step {step.name!r} asks before it runs", *changes]
 
-        Args:
-            step: a write or a message.
-            run: its record so far.
-            saved_first: what a crashed holder saved. A second try of a half-done step sees its own changes; what was
-                there before is what the first one saw.
-        """
-        action, stamp, deadline = self._actions[step.action], self._stamp(step, run.phase), self._deadline(step)
+    async def _carried_out(self, step: PlannedStep, run: StepRun, *, resumes: bool) -> Ended:
+        if step.role:
+            return self._around_call(step)
+        if step.repeats:
+            return await self._repeated(step, run)
+        if step.access in _READS:
+            return await self.attempts.read(step, run)
+        return await (self.attempts.resume(step, run) if resumes else self.attempts.act(step, run))
+
+    def _around_call(self, step: PlannedStep) -> Ended:
+        """Entering a called runbook does nothing; leaving it tells how it went."""
+        if step.role == "enter":
+            return Ended(StepStatus.SUCCEEDED)
+        standing = Standing(self._book.record)
+        enter = next(one for one in standing.steps if one.id == f"{step.id}{SEPARATOR}")
+        entered = standing.run_of(enter)
+        if entered is None or entered.status is not StepStatus.SUCCEEDED:
+            status = entered.status if entered else StepStatus.SKIPPED
+            return Ended(status, error=entered.error if entered else "")
+        if problem := standing.failed_inside(step):
+            return Ended(StepStatus.FAILED, error=problem)
+        inside = [(one, standing.run_of(one)) for one in standing.steps if one.scope == step.id and one.role != "enter"]
+        ran = {one.id.removeprefix(enter.id): run for one, run in inside if run is not None}
+        told = {name: {"status": str(run.status), "output": run.output} for name, run in ran.items()}
+        return Ended(StepStatus.SUCCEEDED, {"steps": told})
+
+    async def _repeated(self, step: PlannedStep, run: StepRun) -> Ended:
+        """Each item on its own; the items stand in the journal before the first, when the plan does not name them."""
+        if run.items is None and step.items is None:
+            found = items_of(rendered({"for_each": step.for_each}, self._names(step, run))["for_each"])
+            self._book.refuse_secret("for_each", found)
+            run = run.model_copy(update={"items": tuple(found)})
+            await self._book.intend(run)
+        whole = step if step.items is not None else with_items(step, list(run.items or ()))
+        crew = Crew(self._halt)
         try:
-            ready = await self._within(deadline, self._resolved(step, run.phase))
-        except (TimeoutError, Temporary) as error:
-            return Ended(StepStatus.FAILED, error=str(error) or _took_too_long(step))
-        last = ""
-        for attempt in range(self._settings.attempts):
-            intended = False
-            try:
-                saved = await self._within(deadline, action.prepare(ready, stamp, self._world))
-                saved_first = saved if saved_first is None else saved_first
-                await self._book.intend(run.model_copy(update={"before": _packed(saved_first, ready, step)}))
-                intended = True
-                output = await self._within(deadline, action.perform(ready, saved, stamp, self._world))
-                return Ended(StepStatus.SUCCEEDED, output)
-            except (TimeoutError, Temporary) as error:
-                timed_out = isinstance(error, TimeoutError)
-                last = _took_too_long(step) if timed_out else str(error)
-                if intended and (known := await self._asked(ready, saved_first or {}, stamp, last)) is not None:
-                    return known
-                if timed_out:
-                    return Ended(StepStatus.FAILED, error=last)
-                await self._back_off(attempt)
-        return Ended(StepStatus.FAILED, error=f"still failing after {self._settings.attempts} tries: {last}")
+            await self._each(whole, run.phase, crew)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and self._halt.asked:
+                await crew.rest()
+            else:
+                await crew.leave(error)
+            raise
+        return self._together(whole, run.phase)
 
-    async def _resume(self, step: PlannedStep, run: StepRun) -> Ended:
-        """A step with an intent and no outcome: its holder is gone, so the target is asked."""
-        saved, ready = unpacked(run.before or {}, step)
-        known = await self._asked(ready, saved, self._stamp(step, run.phase), "its process died in the middle of it")
-        return known if known is not None else await self._act(step, run, saved)
+    async def _each(self, step: PlannedStep, phase: str, crew: Crew) -> None:
+        """Run the items in their order, as many at once as the step allows; after a failure none begins."""
+        for leaf in step.each:
+            while len(crew) >= step.max_parallel:
+                await crew.one()
+            if self._halt.asked or (self._broken(step, phase) and not _lenient(step)):
+                break
+            if is_forward(phase) and self._book.found(phase, leaf.index, leaf.item) is None:
+                await self._allowed()
+            crew.start(self._book.run_id(phase, leaf), self.run(leaf, phase))
+        await crew.finish()
 
-    async def _asked(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, why: str) -> Ended | None:
-        """What the target says of an effect that nobody saw end; None when it can be done again."""
-        action = self._actions[step.action]
-        answer = await self._ask(action, step, saved, stamp)
-        found = proven(action, step, answer)
-        if found is Found.DONE:
-            return Ended(StepStatus.SUCCEEDED, _recovered(answer))
-        if found is Found.NOT_DONE:
-            return None
-        detail = f"{why}, and the target cannot say whether it happened {answer.detail}".strip()
-        return Ended(StepStatus.UNKNOWN, error=f"{detail}; a human must look")
+    def _broken(self, step: PlannedStep, phase: str) -> bool:
+        runs = (self._book.found(phase, leaf.index, leaf.item) for leaf in step.each)
+        return any(run is not None and run.status in (StepStatus.FAILED, StepStatus.UNKNOWN) for run in runs)
 
-    async def _ask(self, action: Action[Any], step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp) -> Recovery:
-        last = ""
-        for attempt in range(self._settings.attempts):
-            try:
-                async with asyncio.timeout(self._settings.recover_timeout_seconds):
-                    return await action.recover(step, saved, stamp, self._world)
-            except (TimeoutError, Temporary) as error:
-                last = str(error) or "it does not answer"
-                await self._back_off(attempt)
-        return Recovery(Found.UNKNOWN, detail=f"({last})")
+    def _together(self, step: PlannedStep, phase: str) -> Ended:
+        """What the items came to."""
+        runs = [self._book.found(phase, leaf.index, leaf.item) for leaf in step.each]
+        for status in (StepStatus.UNKNOWN, StepStatus.FAILED):
+            bad = [run for run in runs if run is not None and run.status is status]
+            if bad:
+                told = "; ".join(f"item {run.item}: {run.error}" for run in bad)
+                return Ended(status, [run.output if run else None for run in runs], error=told)
+        if any(run is None or run.status is StepStatus.INTENDED for run in runs):
+            return Ended(StepStatus.FAILED, error=_STOPPED)
+        ran = [run for run in runs if run is not None]
+        never = bool(ran) and all(run.status is StepStatus.SKIPPED for run in ran)
+        return Ended(StepStatus.SKIPPED if never else StepStatus.SUCCEEDED, [run.output for run in ran])
 
-    async def _resolved(self, step: PlannedStep, phase: str) -> PlannedStep:
-        """The step with its changes; one that could not be shown in advance is planned now."""
-        if phase == STEP and not step.deferred:
-            return step
-        action, plan = self._actions[step.action], self._book.record.plan
-        params = rendered(step.params, self._names()) if step.deferred else step.params
-        given = await action.plan(checked(action, params), facts_of(plan.context), self._world)
-        ready = shown(step, given)
-        if strayed := sorted({change.ref.namespace for change in ready.changes if change.ref} - set(plan.namespaces)):
-            raise PlanError(f"it would change {', '.join(strayed)}, and the permit covers {', '.join(plan.namespaces)}")
-        return ready
+    def _outputs(self, step: PlannedStep, ended: Ended) -> Mapping[str, Any]:
+        """The named parts of what the step gave; of one that repeats, a list for each name."""
+        if not step.repeats:
+            return parts(step.outputs, ended.output)
+        phase_runs = [run for run in self._book.record.steps if run.index == step.index and run.item is not None]
+        ordered = sorted(phase_runs, key=lambda run: run.item or 0)
+        return gathered([run.outputs for run in ordered if run.status is StepStatus.SUCCEEDED], step)
 
-    def _deadline(self, step: PlannedStep) -> float:
-        return self._world.clock.monotonic() + step.timeout_seconds
-
-    async def _within(self, deadline: float, work: Awaitable[T]) -> T:
-        """Wait for work until the deadline. Writing the journal is not counted: an intent is never cut short."""
-        async with asyncio.timeout(max(0.0, deadline - self._world.clock.monotonic())):
-            return await work
-
-    async def _back_off(self, attempt: int) -> None:
-        if attempt + 1 < self._settings.attempts:
-            await self._world.clock.sleep(self._settings.backoff_seconds * 2**attempt)
+    def _names(self, step: PlannedStep, run: StepRun) -> dict[str, Any]:
+        return self.attempts.names(step, run.phase)
 
 
-def proven(action: Action[Any], step: PlannedStep, answer: Recovery) -> Found:
-    """What may be concluded from a target's answer.
-
-    A step that is declared idempotent may be repeated when nobody knows. One that is not needs a real answer: the
-    default of an action, which asks nobody, is none.
-    """
-    if answer.found is Found.UNKNOWN and step.idempotent:
-        return Found.NOT_DONE
-    nobody_asked = type(action).recover is Action.recover
-    if answer.found is Found.NOT_DONE and not step.idempotent and nobody_asked:
-        return Found.UNKNOWN
-    return answer.found
-
-
-def _recovered(answer: Recovery) -> Any:
-    """The output, marked; a single value stays as it is, because later steps calculate with it."""
-    if answer.output is None or isinstance(answer.output, Mapping):
-        return {**(answer.output or {}), "recovered": True}
-    return answer.output
-
-
-def _packed(saved: Mapping[str, Any], ready: PlannedStep, step: PlannedStep) -> dict[str, Any]:
-    """What goes with the intent; a step that was planned late is saved too, since it cannot be planned again."""
-    if ready is step:
-        return dict(saved)
-    return {**saved, _RESOLVED: ready.model_dump(mode="json", include={"params", "changes"})}
-
-
-def unpacked(before: Mapping[str, Any], step: PlannedStep) -> tuple[Mapping[str, Any], PlannedStep]:
-    """What was saved with an intent, and the step as it was performed."""
-    late = before.get(_RESOLVED)
-    if late is None:
-        return before, step
-    changes = tuple(Change.model_validate(change) for change in late["changes"])
-    saved = {key: value for key, value in before.items() if key != _RESOLVED}
-    return saved, step.model_copy(update={"params": late["params"], "changes": changes})
-
-
-def _took_too_long(step: PlannedStep) -> str:
-    return f"not done within {step.timeout_seconds:g} s"
+def _lenient(step: PlannedStep) -> bool:
+    return step.on_failure is OnFailure.CONTINUE and not step.run_on_failure

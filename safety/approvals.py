@@ -58,6 +58,7 @@ class Approval:
         expires_at: from then on the answer is no.
         reasons: why a human is asked.
         answered_by: who approved or denied; for the pipeline's own verbs what it calls itself.
+        step: which step of a running execution it is about; empty for the plan as a whole.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Approval:
     answered_by: str = ""
     answer_reason: str = ""
     answered_at: datetime | None = None
+    step: str = ""
 
 
 class ApprovalProblem(StrEnum):
@@ -94,9 +96,17 @@ class ApprovalError:
     status: ApprovalStatus | None = None
 
 
-def approval_id(execution_id: str, plan_hash: str, attempt: int = 1) -> str:
-    """The id of the question about one plan of one execution; ``attempt`` counts from 1 when it is asked anew."""
-    return str(uuid5(_SPACE, f"{execution_id}\n{plan_hash}\n{attempt}"))
+def approval_id(execution_id: str, plan_hash: str, attempt: int = 1, step: str = "") -> str:
+    """The id of the question about one plan of one execution, or about a step of it.
+
+    Args:
+        execution_id: the execution.
+        plan_hash: of its plan.
+        attempt: counts from 1 when it is asked anew.
+        step: the step that is asked about; empty for the plan as a whole.
+    """
+    about = f"{execution_id}\n{plan_hash}\n{attempt}"
+    return str(uuid5(_SPACE, f"{about}\n{step}" if step else about))
 
 
 def ask(
@@ -108,10 +118,11 @@ def ask(
     now: datetime,
     timeout: timedelta,
     attempt: int = 1,
+    step: str = "",
 ) -> Approval:
-    """A new question, pending until ``now + timeout``."""
-    identity = approval_id(execution_id, plan_hash, attempt)
-    return Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons))
+    """A new question, pending until ``now + timeout``; with ``step`` it is about that step alone."""
+    identity = approval_id(execution_id, plan_hash, attempt, step)
+    return Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons), step=step)
 
 
 def _objection(
@@ -157,8 +168,8 @@ def answer(
 
 
 def granted(approval: Approval) -> GrantedApproval | None:
-    """What the gate takes as a human's yes; None for anything but an approved question."""
-    if approval.status is not ApprovalStatus.APPROVED:
+    """What the gate takes as a human's yes; None for anything but an approved question about the whole plan."""
+    if approval.status is not ApprovalStatus.APPROVED or approval.step:
         return None
     return GrantedApproval(approval.id, approval.plan_hash, approval.answered_by)
 

@@ -16,7 +16,7 @@ from executor.actions.base import Found
 from executor.errors import Drifted, Forbidden, NotConfigured, PlanError, StepFailed, Unavailable
 from executor.exec_rules import ExecRules, matches
 from executor.ports import ExecResult
-from executor.steps import proven
+from executor.attempts import proven
 from services.settings_exec import ExecActions
 
 
