@@ -331,6 +331,7 @@ class ExecutionRecord(Model):
         incident: flat facts for messages and records: id, event_id, tenant, cluster, reason, cause_event_id,
             confidence, subject and target as mappings, opened_at.
         verify_from: when the steps were done and the verification window opened.
+        remember_seconds: for so long the runbook, for the same target again, asks a human; 0 for never.
         rollback_with: the procedure that takes the changes back; empty for the runbook's own rollback.
     """
 
@@ -343,6 +344,7 @@ class ExecutionRecord(Model):
     outcome: Outcome | None = None
     error: str = ""
     cooldown_seconds: float = 600
+    remember_seconds: float = 0
     settle_seconds: float = 30
     verify_timeout_seconds: float = 300
     observe_seconds: float = 0

@@ -7,11 +7,13 @@ else 1. Both counts are absolute; a source that cannot say makes the answer unkn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from safety.model import BlastRadius
+
+T = TypeVar("T")
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"})
 
@@ -43,6 +45,22 @@ class BlastSources(Protocol):
     async def graph(self, touched: Sequence[str]) -> int | None:
         """Resources that the dependency graph says are affected; None when it is stale or does not know them."""
         ...
+
+
+class Surroundings(Protocol):
+    """What else the gate may want to know of the live cluster. Each may raise; what is unknown is a no."""
+
+    async def pods(self, namespaces: Sequence[str]) -> int | None:
+        """Pods that are there in these namespaces; with an empty name among them, in all of the cluster."""
+        ...
+
+    async def labels(self, touched: Sequence[str]) -> Mapping[str, Mapping[str, str] | None]:
+        """Labels of each object; none for one that does not exist yet, None for one that cannot be read."""
+        ...
+
+
+class Sources(BlastSources, Surroundings, Protocol):
+    """Everything that is measured of a plan."""
 
 
 def weigh(item: Touched) -> int | None:
@@ -82,13 +100,17 @@ async def measure(touched: Sequence[str], sources: BlastSources, *, timeout_seco
         sources: where the counts come from.
         timeout_seconds: for each source; one that takes longer does not know.
     """
-
-    async def ask(live: bool) -> int | None:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                return await (sources.live(touched) if live else sources.graph(touched))
-        except Exception:  # noqa: BLE001 - whatever keeps a source from counting, the count is unknown and that is a no
-            return None
-
-    live, graph = await asyncio.gather(ask(live=True), ask(live=False))
+    live, graph = await asyncio.gather(
+        known(sources.live(touched), timeout_seconds=timeout_seconds),
+        known(sources.graph(touched), timeout_seconds=timeout_seconds),
+    )
     return combine(touched, live=live, graph=graph)
+
+
+async def known(answer: Awaitable[T], *, timeout_seconds: float = 5) -> T | None:
+    """What a source says, or None when it raises or takes too long."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await answer
+    except Exception:  # noqa: BLE001 - whatever keeps it from answering, it is unknown and that is a no
+        return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from safety.keys import Keys, Place
 from safety.model import GateRecord, GateRequest
-from safety.policy import PolicySettings, runbook_limit
+from safety.policy import PolicySettings, concurrent, counts, windows
 from safety.scripts import Script, Scripts
 
 
@@ -52,8 +52,8 @@ class Calls:
     settings: PolicySettings
 
     @property
-    def _window(self) -> int:
-        return milliseconds(self.settings.rate_window_seconds)
+    def _windows(self) -> list[str | int]:
+        return [milliseconds(seconds) for seconds in windows(self.settings)]
 
     @property
     def _lease(self) -> int:
@@ -64,22 +64,25 @@ class Calls:
         args: list[str | int] = ["peek" if peek else "reserve", request.execution_id]
         args += [request.tenant, request.cluster, request.runbook_id, request.plan_hash]
         args += [request.approval.approval_id if request.approval else ""]
-        args += [runbook_limit(request), self.settings.max_executions_per_hour_total]
         args += [milliseconds(self.settings.provisional_ttl_seconds), milliseconds(self.settings.permit_ttl_seconds)]
+        args += [concurrent(request)]
+        for count in counts(request, self.settings):
+            window, within = milliseconds(count.window_seconds), milliseconds(count.within_seconds)
+            args += [count.check, count.limit, window, within]
         keys = self.keys.of_request(request.execution_id, request.target_key, place_of(request))
-        return Call(self.lua.gate, keys, [*args, self._window])
+        return Call(self.lua.gate, keys, args)
 
     def confirm(self, execution_id: str, at: Sequence[str]) -> Call:
         """Confirm a reservation."""
-        return Call(self.lua.confirm, at[:4], [execution_id, self._lease, self._window])
+        return Call(self.lua.confirm, at[:-1], [execution_id, self._lease, *self._windows])
 
     def renew(self, execution_id: str, at: Sequence[str], token: int) -> Call:
         """Extend a lock."""
-        return Call(self.lua.renew, at, [execution_id, token, self._lease, self._window])
+        return Call(self.lua.renew, at, [execution_id, token, self._lease, *self._windows])
 
     def release(self, execution_id: str, at: Sequence[str], cooldown_seconds: float) -> Call:
         """Free a target, start its cooldown."""
-        return Call(self.lua.release, at[:4], [execution_id, milliseconds(cooldown_seconds), self._window])
+        return Call(self.lua.release, at[:-1], [execution_id, milliseconds(cooldown_seconds), *self._windows])
 
     def cancel(self, execution_id: str, at: Sequence[str]) -> Call:
         """Give back a reservation."""
@@ -90,6 +93,6 @@ class Calls:
         args: list[str | int] = [record.execution_id, record.tenant, record.cluster, record.runbook_id]
         args += [record.plan_hash, record.approval_id, record.token]
         args += [since_1970(record.granted_at), since_1970(record.expires_at), int(record.holds_target)]
-        args += [since_1970(record.cooldown_until), self._lease, self._window]
+        args += [since_1970(record.cooldown_until), self._lease, *self._windows]
         keys = self.keys.of_execution(record.execution_id, record.target_key, place_of(record))
         return Call(self.lua.restore, keys, args)

@@ -41,13 +41,17 @@ class Keys:
         return f"{self.prefix}place:{_safe(execution_id)}"
 
     def of_execution(self, execution_id: str, target_key: str, place: Place) -> list[str]:
-        """Execution, target, rate of the runbook, rate of the cluster, place: the order that the scripts expect."""
+        """Execution, target, running, five counts in the order of ``policy.windows``, place: as the scripts expect."""
         tag = f"{self.prefix}{{{_safe(place.tenant)}}}:"
         return [
             f"{tag}execution:{_safe(execution_id)}",
             f"{tag}target:{_safe(target_key)}",
+            f"{tag}running:{_safe(place.runbook)}",
             f"{tag}rate:runbook:{_safe(place.runbook)}",
             f"{tag}rate:cluster:{_safe(place.cluster)}",
+            f"{tag}rate:minute:{_safe(place.runbook)}",
+            f"{tag}rate:day:{_safe(place.runbook)}",
+            f"{tag}again:{_safe(place.runbook)}:{_safe(target_key)}",
             self.place(execution_id),
         ]
 

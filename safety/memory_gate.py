@@ -67,6 +67,7 @@ class State:
     targets: dict[tuple[str, str], Target] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
     rates: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)
+    running: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
 
 
@@ -132,7 +133,8 @@ class MemoryGate:
             return replies.refusal("plan_changed", {"permitted": own.plan, "asked": request.plan_hash})
         if own and mine:
             return replies.permit(request, own.token, own.expires, own.approval)
-        return self._no(request, target, held) or decided or self._reserve(request, target)
+        no = self._no(request, target, held)
+        return no or self._again(request, decided) or decided or self._reserve(request, target)
 
     def _without_store(self, request: GateRequest, needed: ApprovalNeeded | None) -> Answer:
         if request.approval is None or needed:
@@ -143,15 +145,16 @@ class MemoryGate:
         self._unbacked.add(request.execution_id)
         return replies.permit(request, self._last_token, expires, request.approval.approval_id)
 
-    def _rates(self, request: GateRequest) -> list[tuple[str, tuple[str, ...], int]]:
-        return [
-            ("runbook_rate", ("runbook", request.tenant, request.runbook_id), policy.runbook_limit(request)),
-            (
-                "cluster_rate",
-                ("cluster", request.tenant, request.cluster),
-                self.settings.max_executions_per_hour_total,
-            ),
-        ]
+    def _again(self, request: GateRequest, needed: ApprovalNeeded | None) -> ApprovalNeeded | None:
+        count = policy.counts(request, self.settings)[-1]
+        used = self._used(request, len(policy.windows(self.settings)) - 1, count)
+        return replies.again(needed, used, count.within_seconds) if 0 <= count.limit <= used else None
+
+    def _used(self, request: GateRequest, number: int, count: policy.Count) -> int:
+        place = self._places[request.execution_id]
+        after = self._now + milliseconds(count.window_seconds) - milliseconds(count.within_seconds)
+        entries = self.state.rates.get(_count_keys(place, request.target_key)[number], {})
+        return sum(1 for who, until in entries.items() if until > after and who != request.execution_id)
 
     def _no(self, request: GateRequest, target: Target, held: bool) -> Refusal | None:
         now = self._now
@@ -168,11 +171,14 @@ class MemoryGate:
             return replies.refusal(
                 "cooldown", {"after": target.cooled_by, "seconds_left": (target.cooling - now) / 1000}
             )
-        for check, key, limit in self._rates(request):
-            entries = self.state.rates.get(key, {})
-            used = sum(1 for who, until in entries.items() if until > now and who != request.execution_id)
-            if 0 <= limit <= used:
-                return replies.refusal(check, {"used": float(used), "limit": float(limit)})
+        most, running = policy.concurrent(request), self.state.running.get((request.tenant, request.runbook_id), {})
+        used = sum(1 for who, until in running.items() if until > now and who != request.execution_id)
+        if 0 <= most <= used:
+            return replies.refusal("concurrent", {"used": float(used), "limit": float(most)})
+        for number, count in enumerate(policy.counts(request, self.settings)[:-1]):
+            used = self._used(request, number, count)
+            if 0 <= count.limit <= used:
+                return replies.refusal(count.check, {"used": float(used), "limit": float(count.limit)})
         return None
 
     def _reserve(self, request: GateRequest, target: Target) -> Answer:
@@ -187,7 +193,9 @@ class MemoryGate:
         self.state.reservations[request.execution_id] = Reservation(request.plan_hash, token, now, expires, approval)
         key = (request.tenant, request.target_key)
         self.state.targets[key] = replace(target, holder=request.execution_id, token=token, until=lapses)
-        for _, rate, _ in self._rates(request):
+        place = self._places[request.execution_id]
+        self._runs(request.execution_id, place, lapses)
+        for rate in _count_keys(place, request.target_key):
             entries = {who: until for who, until in self.state.rates.get(rate, {}).items() if until > now}
             entries[request.execution_id] = max(entries.get(request.execution_id, 0), lapses)
             self.state.rates[rate] = entries
@@ -200,13 +208,21 @@ class MemoryGate:
         key = (place.tenant, target_key)
         return Found(place, self.state.reservations.get(execution_id), key, self.state.targets.get(key, Target()))
 
-    def _count(self, execution_id: str, place: Place, until: int) -> None:
-        for key in (("runbook", place.tenant, place.runbook), ("cluster", place.tenant, place.cluster)):
-            self.state.rates.setdefault(key, {})[execution_id] = until
+    def _count(self, execution_id: str, target_key: str, place: Place, granted: int) -> None:
+        for key, window in zip(_count_keys(place, target_key), policy.windows(self.settings), strict=True):
+            self.state.rates.setdefault(key, {})[execution_id] = granted + milliseconds(window)
 
-    def _settle(self, execution_id: str, place: Place, own: Reservation, state: str) -> None:
+    def _runs(self, execution_id: str, place: Place, until: int) -> None:
+        """It holds its target until then; 0 when it no longer does."""
+        running = self.state.running.setdefault((place.tenant, place.runbook), {})
+        if until:
+            running[execution_id] = until
+        else:
+            running.pop(execution_id, None)
+
+    def _settle(self, execution_id: str, found: Found, own: Reservation, state: str) -> None:
         if own.state == "provisional":
-            self._count(execution_id, place, own.granted + milliseconds(self.settings.rate_window_seconds))
+            self._count(execution_id, found.key[1], found.place, own.granted)
         self.state.reservations[execution_id] = replace(own, state=state)
 
     async def confirm(self, permits: Sequence[tuple[str, str]]) -> Sequence[str]:
@@ -223,8 +239,9 @@ class MemoryGate:
             return True
         if found.target.holder != execution_id or found.target.until <= self._now:
             return False
-        self._settle(execution_id, found.place, found.own, "confirmed")
+        self._settle(execution_id, found, found.own, "confirmed")
         until = found.own.expires + milliseconds(self.settings.lock_lease_seconds)
+        self._runs(execution_id, found.place, until)
         self.state.targets[found.key] = replace(found.target, until=until)
         return True
 
@@ -235,7 +252,7 @@ class MemoryGate:
             return
         if found.target.holder == execution_id:
             self.state.targets[found.key] = replace(found.target, holder="", until=0)
-        for entries in self.state.rates.values():
+        for entries in (*self.state.rates.values(), *self.state.running.values()):
             entries.pop(execution_id, None)
         del self.state.reservations[execution_id]
         self._places.pop(execution_id, None)
@@ -254,7 +271,8 @@ class MemoryGate:
         if own:
             until = max(self._now + milliseconds(self.settings.lock_lease_seconds), target.until if held else 0)
             self.state.targets[found.key] = replace(target, holder=execution_id, token=token, until=until)
-            self._settle(execution_id, found.place, replace(own, token=token), "confirmed")
+            self._runs(execution_id, found.place, until)
+            self._settle(execution_id, found, replace(own, token=token), "confirmed")
         return True
 
     async def release(self, execution_id: str, target_key: str, cooldown_seconds: float) -> None:
@@ -281,7 +299,8 @@ class MemoryGate:
         if target.holder == execution_id:
             target = replace(target, holder="", until=0)
         self.state.targets[found.key] = target
-        self._settle(execution_id, found.place, own or Reservation("", 0, 0, 0, "", "spent"), "spent")
+        self._runs(execution_id, found.place, 0)
+        self._settle(execution_id, found, own or Reservation("", 0, 0, 0, "", "spent"), "spent")
 
     async def pause(self, by: str, reason: str) -> None:
         """Stop all automation."""
@@ -315,6 +334,7 @@ class MemoryGate:
 
     def _restore(self, record: GateRecord) -> None:
         now, key = self._now, (record.tenant, record.target_key)
+        place = Place(record.tenant, record.cluster, record.runbook_id)
         own = self.state.reservations.get(record.execution_id)
         spent = own is not None and own.state == "spent"
         target = self.state.targets.get(key, Target())
@@ -326,17 +346,30 @@ class MemoryGate:
         if record.holds_target and not spent and free:
             until = max(target.until, max(now, expires) + milliseconds(self.settings.lock_lease_seconds))
             target = replace(target, holder=record.execution_id, until=until)
+            self._runs(record.execution_id, place, until)
+        if not record.holds_target:
+            self._runs(record.execution_id, place, 0)
         if not record.holds_target and target.holder == record.execution_id:
             target = replace(target, holder="", until=0)
         if cooling > max(now, target.cooling):
             target = replace(target, cooling=cooling, cooled_by=record.execution_id)
         self.state.targets[key] = target
-        place = Place(record.tenant, record.cluster, record.runbook_id)
         self.state.places[record.execution_id] = place
         state = "confirmed" if record.holds_target else "spent"
         fresh = Reservation(record.plan_hash, token, granted, expires, record.approval_id, state)
         if not spent:
             self.state.reservations[record.execution_id] = fresh
-        until = granted + milliseconds(self.settings.rate_window_seconds)
-        if until > now:
-            self._count(record.execution_id, place, until)
+        for name, window in zip(_count_keys(place, record.target_key), policy.windows(self.settings), strict=True):
+            if granted + milliseconds(window) > now:
+                self.state.rates.setdefault(name, {})[record.execution_id] = granted + milliseconds(window)
+
+
+def _count_keys(place: Place, target_key: str) -> list[tuple[str, ...]]:
+    """Where the counts of an execution are, in the order of ``policy.windows``."""
+    return [
+        ("runbook", place.tenant, place.runbook),
+        ("cluster", place.tenant, place.cluster),
+        ("minute", place.tenant, place.runbook),
+        ("day", place.tenant, place.runbook),
+        ("again", place.tenant, place.runbook, target_key),
+    ]

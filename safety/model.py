@@ -11,12 +11,29 @@ from safety._seal import SEAL, Seal
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the runbook allows; the policy's own limits apply on top, the stricter counts."""
+    """What the runbook allows; the policy's own limits apply on top, the stricter counts.
+
+    Attributes:
+        max_executions_per_minute: None for no limit of its own, as for all that follow.
+        max_concurrent: executions of the runbook that run at the same time.
+        ask_again_after: so many executions for one target within ``ask_again_seconds``, and the next asks a human.
+        blast_percent: largest share of the pods in the namespaces that it writes to.
+        protected_namespaces: beside those of the policy; names or globs.
+        protected_labels: objects that carry one of them are never touched; values are globs.
+    """
 
     min_confidence: float
     max_executions_per_hour: int
     blast_radius: int
     cooldown_seconds: float
+    max_executions_per_minute: int | None = None
+    max_executions_per_day: int | None = None
+    max_concurrent: int | None = None
+    ask_again_after: int | None = None
+    ask_again_seconds: float = 86_400
+    blast_percent: float | None = None
+    protected_namespaces: tuple[str, ...] = ()
+    protected_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +42,15 @@ class BlastRadius:
 
     ``None`` means that the source could not say; then nothing runs (invariant 6). An empty ``resources`` is an
     error of the caller, never "affects nothing".
+
+    Attributes:
+        pods: how many pods there are in the namespaces that the plan writes to; only where a share is limited.
     """
 
     graph: int | None
     live: int | None
     resources: tuple[str, ...]
+    pods: int | None = None
 
     @property
     def count(self) -> int | None:
@@ -54,6 +75,8 @@ class GateRequest:
         execution_id: derived id; asking again with the same id gives the same answer.
         namespaces: every namespace that the plan writes to (empty text for cluster-scoped objects).
         approval_reasons: why a human has to say yes (runbook rule, irreversible step, ...); empty for none.
+        labels: of each resource of the plan and of its target, as they are now; only where labels are protected. None,
+            or a resource that is missing or None: they could not be read.
     """
 
     execution_id: str
@@ -68,6 +91,7 @@ class GateRequest:
     limits: Limits
     approval_reasons: tuple[str, ...] = ()
     approval: GrantedApproval | None = None
+    labels: Mapping[str, Mapping[str, str] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

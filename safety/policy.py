@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from safety.model import ApprovalNeeded, GateRequest, Refusal
+
+LONGEST_MEMORY_SECONDS = 30 * 24 * 3600
+"""For so long the store knows which runbook ran for which target."""
 
 OWN_NAMESPACE = "rootmend-system"
 
@@ -82,9 +85,22 @@ def sane_limits(request: GateRequest, settings: PolicySettings) -> Refusal | Non
         "blast_radius": limits.blast_radius,
         "cooldown_seconds": limits.cooldown_seconds,
     }
-    bad = {name: str(value) for name, value in values.items() if not (math.isfinite(value) and value >= 0)}
-    if not bad and limits.min_confidence > 1:
-        bad = {"min_confidence": str(limits.min_confidence)}
+    optional = {
+        "max_executions_per_minute": limits.max_executions_per_minute,
+        "max_executions_per_day": limits.max_executions_per_day,
+        "max_concurrent": limits.max_concurrent,
+        "ask_again_after": limits.ask_again_after,
+        "ask_again_seconds": limits.ask_again_seconds,
+        "blast_percent": limits.blast_percent,
+    }
+    values |= {name: value for name, value in optional.items() if value is not None}
+    most = {"min_confidence": 1, "blast_percent": 100, "ask_again_seconds": LONGEST_MEMORY_SECONDS}
+    least = {"max_concurrent": 1, "ask_again_after": 1}
+    bad = {
+        name: str(value)
+        for name, value in values.items()
+        if not (math.isfinite(value) and least.get(name, 0) <= value <= most.get(name, math.inf))
+    }
     return Refusal("limits", f"limits that make no sense: {', '.join(bad)}", bad) if bad else None
 
 
@@ -101,7 +117,7 @@ def _namespaces(request: GateRequest) -> set[str]:
 def protected_namespaces(request: GateRequest, settings: PolicySettings) -> Refusal | None:
     """No to writes into a protected namespace. Cluster-scoped objects are in none."""
     for namespace in sorted(_namespaces(request)):
-        for pattern in settings.protected_namespaces:
+        for pattern in (*settings.protected_namespaces, *request.limits.protected_namespaces):
             if fnmatchcase(namespace, pattern.lower()):
                 facts = {"namespace": namespace, "pattern": pattern}
                 return Refusal("protected_namespace", f"namespace {namespace} is protected", facts)
@@ -136,14 +152,56 @@ def blast_radius(request: GateRequest, settings: PolicySettings) -> Refusal | No
     return None
 
 
-CHECKS: tuple[Check, ...] = (valid_request, sane_limits, protected_namespaces, confidence, blast_radius)
+def blast_share(request: GateRequest, settings: PolicySettings) -> Refusal | None:  # noqa: ARG001 - shape of a Check
+    """No when a larger share of the pods is affected than the runbook allows, or when nobody could count them."""
+    limit, blast = request.limits.blast_percent, request.blast
+    if limit is None or blast.count is None:
+        return None
+    if blast.pods is None or blast.pods < 0:
+        silent: dict[str, float | str] = {"missing": "pods", "limit_percent": limit}
+        return Refusal("blast_share", "the pods of the namespaces could not be counted", silent)
+    # Desired replicas can be more than the pods that are there: then all of them are affected.
+    share = 100 * blast.count / max(blast.pods, blast.count, 1)
+    if share > limit:
+        numbers = {"count": blast.count, "pods": blast.pods, "percent": round(share, 1), "limit_percent": limit}
+        return Refusal("blast_share", f"{share:.3g} % of the pods are affected, {limit:g} % are allowed", numbers)
+    return None
+
+
+def protected_labels(request: GateRequest, settings: PolicySettings) -> Refusal | None:  # noqa: ARG001 - as above
+    """No when an object that is touched carries a protected label, or when its labels could not be read."""
+    patterns = request.limits.protected_labels
+    if not patterns:
+        return None
+    known = request.labels or {}
+    for resource in sorted({*request.blast.resources, *known}):
+        labels = known.get(resource)
+        if labels is None:
+            return Refusal("protected_label", f"the labels of {resource} could not be read", {"missing": resource})
+        for name, pattern in sorted(patterns.items()):
+            if name in labels and fnmatchcase(labels[name], pattern):
+                facts = {"resource": resource, "label": f"{name}={labels[name]}"}
+                return Refusal("protected_label", f"{resource} has the protected label {name}={labels[name]}", facts)
+    return None
+
+
+CHECKS: tuple[Check, ...] = (
+    valid_request,
+    sane_limits,
+    protected_namespaces,
+    protected_labels,
+    confidence,
+    blast_radius,
+    blast_share,
+)
 
 
 def approval_reasons(request: GateRequest) -> tuple[str, ...]:
     """Why a human still has to say yes; empty when nobody has to, or somebody did, to this very plan."""
     reasons = request.approval_reasons
-    if request.limits.max_executions_per_hour == 0:
-        reasons = (*reasons, "the runbook never runs by itself (max_executions_per_hour is 0)")
+    for name, limit in _rates(request):
+        if limit == 0:
+            reasons = (*reasons, f"the runbook never runs by itself ({name} is 0)")
     if request.approval is None:
         return reasons
     if request.approval.plan_hash == request.plan_hash:
@@ -164,9 +222,65 @@ def decide(request: GateRequest, settings: PolicySettings) -> Refusal | Approval
     return ApprovalNeeded(reasons) if reasons else None
 
 
-def runbook_limit(request: GateRequest) -> int:
-    """Most executions of the runbook in the window for the store's call; -1 for no limit.
+def _rates(request: GateRequest) -> tuple[tuple[str, int | None], ...]:
+    limits = request.limits
+    return (
+        ("max_executions_per_minute", limits.max_executions_per_minute),
+        ("max_executions_per_hour", limits.max_executions_per_hour),
+        ("max_executions_per_day", limits.max_executions_per_day),
+    )
 
-    A runbook with 0 never runs by itself; each of its runs was answered by a human, and that is its limit.
+
+NO_LIMIT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One count that the store keeps: executions by the moment in which each stops to count.
+
+    Attributes:
+        check: the name of its no.
+        limit: most executions; ``NO_LIMIT`` for none.
+        window_seconds: an execution counts for so long after it was permitted.
+        within_seconds: as far back as this request looks; never more than the window.
     """
-    return request.limits.max_executions_per_hour or -1
+
+    check: str
+    limit: int
+    window_seconds: float
+    within_seconds: float
+
+
+_MINUTE, _DAY = 60.0, 86_400.0
+
+
+def windows(settings: PolicySettings) -> tuple[float, ...]:
+    """For how many seconds an execution counts: runbook and cluster an hour, runbook a minute and a day, target."""
+    hour = settings.rate_window_seconds
+    return (hour, hour, _MINUTE, _DAY, float(LONGEST_MEMORY_SECONDS))
+
+
+def counts(request: GateRequest, settings: PolicySettings) -> tuple[Count, ...]:
+    """What the store compares, in the order of ``windows``.
+
+    A runbook with a rate of 0 never runs by itself; each of its runs was answered by a human, and that is its limit.
+    """
+    limits = request.limits
+    answered = request.approval is not None and request.approval.plan_hash == request.plan_hash
+    again = NO_LIMIT if answered or limits.ask_again_after is None else limits.ask_again_after
+    given = (
+        ("runbook_rate", limits.max_executions_per_hour or NO_LIMIT),
+        ("cluster_rate", settings.max_executions_per_hour_total),
+        ("runbook_rate_minute", limits.max_executions_per_minute or NO_LIMIT),
+        ("runbook_rate_day", limits.max_executions_per_day or NO_LIMIT),
+        ("again", again),
+    )
+    made = [
+        Count(check, limit, window, window) for (check, limit), window in zip(given, windows(settings), strict=True)
+    ]
+    return (*made[:-1], replace(made[-1], within_seconds=limits.ask_again_seconds))
+
+
+def concurrent(request: GateRequest) -> int:
+    """Most executions of the runbook at the same time, for the store's call."""
+    return request.limits.max_concurrent or NO_LIMIT

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from runbooks.durations import format_duration
 from safety._seal import SEAL
 from safety.model import Answer, ApprovalNeeded, GateRequest, Permit, Refusal
 
@@ -16,6 +17,9 @@ MESSAGES: Mapping[str, str] = {
     "cooldown": "the target cools down for another {seconds_left} s after execution {after}",
     "runbook_rate": "{used} of {limit} executions of the runbook in the last hour",
     "cluster_rate": "{used} of {limit} executions in the cluster in the last hour",
+    "runbook_rate_minute": "{used} of {limit} executions of the runbook in the last minute",
+    "runbook_rate_day": "{used} of {limit} executions of the runbook in the last day",
+    "concurrent": "{used} of {limit} executions of the runbook run at the same time",
 }
 
 
@@ -46,6 +50,14 @@ def permit(request: GateRequest, token: int, expires_ms: int, approval_id: str) 
     return Permit(SEAL, request.execution_id, request.plan_hash, request.target_key, token, expires_at, approval_id)
 
 
+def again(needed: ApprovalNeeded | None, used: int, within_seconds: float) -> ApprovalNeeded:
+    """The question whether the runbook may run for its target so soon again, beside what is asked anyhow."""
+    times = "once" if used == 1 else f"{used} times"
+    span = format_duration(timedelta(seconds=within_seconds))
+    reason = f"the runbook ran for this target {times} in the last {span} already"
+    return ApprovalNeeded((*(needed.reasons if needed else ()), reason))
+
+
 def answer(request: GateRequest, needed: ApprovalNeeded | None, reply: Sequence[str]) -> Answer | None:
     """The answer of ``gate.lua``; None when the store has to be filled first.
 
@@ -59,6 +71,8 @@ def answer(request: GateRequest, needed: ApprovalNeeded | None, reply: Sequence[
             return refusal(check, facts_of(dict(zip(pairs[::2], pairs[1::2], strict=True))))
         case ["clear"] if needed:
             return needed
+        case ["again", used, _, within]:
+            return again(needed, int(used), int(within) / 1000)
         case ["unprimed"]:
             return None
     raise ValueError(f"not an answer of the gate: {list(reply)}")

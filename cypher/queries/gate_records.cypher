@@ -1,6 +1,6 @@
-// Executions that hold a target, cool one down, or were permitted within the rates' window: what the gate's store
-// is rebuilt from. By this server's clock.
-// Parameters: $window_ms. Returns: id, tenant, runbook_id, target_key, plan_hash, token, permitted_ms,
+// Executions that hold a target, cool one down, were permitted within the rates' window, or whose runbook asks a human
+// before it runs for the same target so soon again: what the gate's store is rebuilt from. By this server's clock.
+// Parameters: $window_ms, $memory_ms (the longest time that a runbook may ask for). Returns: id, tenant, runbook_id, target_key, plan_hash, token, permitted_ms,
 // permit_expires_ms, holds, cooldown_ms (NULL while it runs), approval_id.
 CALL {
   MATCH (e:RunbookExecution)
@@ -9,6 +9,11 @@ CALL {
   UNION
   MATCH (e:RunbookExecution)
   WHERE e.requested_at >= datetime.realtime() - duration({milliseconds: $window_ms})
+  RETURN e
+  UNION
+  MATCH (e:RunbookExecution)
+  WHERE e.requested_at >= datetime.realtime() - duration({milliseconds: $memory_ms})
+    AND e.remember_ms > 0 AND e.requested_at.epochMillis + e.remember_ms >= datetime.realtime().epochMillis
   RETURN e
 }
 WITH e WHERE e.token IS NOT NULL AND (e.started_at IS NOT NULL OR e.status <> 'done')

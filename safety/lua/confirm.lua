@@ -1,7 +1,7 @@
 -- Turns a provisional reservation into a confirmed one, once its decision is durable.
 --
--- KEYS  1 execution   2 target   3 runbook rate   4 cluster rate   (as in gate.lua)
--- ARGV  1 execution id   2 lease ms   3 window ms
+-- KEYS  1 execution   2 target   3 running   4-8 counts   (as in gate.lua)
+-- ARGV  1 execution id   2 lease ms   3-7 windows of the counts in ms
 -- Returns 'ok', or 'lost' when the reservation lapsed: then its decision must not be published, but asked for again.
 
 local KEEP_TARGET = 7 * 24 * 3600 * 1000
@@ -22,7 +22,9 @@ local ends = tonumber(known[3]) + tonumber(ARGV[2])
 redis.call('HSET', KEYS[1], 'state', 'confirmed')
 redis.call('HSET', KEYS[2], 'until', text(ends))
 redis.call('PEXPIREAT', KEYS[2], text(ends + KEEP_TARGET))
-local counts_until = text(tonumber(known[2]) + tonumber(ARGV[3]))
-redis.call('ZADD', KEYS[3], counts_until, id)
-redis.call('ZADD', KEYS[4], counts_until, id)
+redis.call('ZADD', KEYS[3], text(ends), id)
+redis.call('PEXPIREAT', KEYS[3], text(ends + KEEP_TARGET))
+for number = 4, 8 do
+  redis.call('ZADD', KEYS[number], text(tonumber(known[2]) + tonumber(ARGV[number - 1])), id)
+end
 return 'ok'

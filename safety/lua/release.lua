@@ -1,7 +1,7 @@
 -- Ends an execution: frees its target and starts the target's cooldown. Doing it twice changes nothing.
 --
--- KEYS  1 execution   2 target   3 runbook rate   4 cluster rate   (as in gate.lua)
--- ARGV  1 execution id   2 cooldown ms   3 window ms
+-- KEYS  1 execution   2 target   3 running   4-8 counts   (as in gate.lua)
+-- ARGV  1 execution id   2 cooldown ms   3-7 windows of the counts in ms
 -- Returns 'ok'.
 
 local KEEP_EXECUTION = 24 * 3600 * 1000
@@ -23,11 +23,12 @@ if cooling > now and cooling > tonumber(lock[2] or '0') then
 end
 if lock[1] == id then redis.call('HSET', KEYS[2], 'holder', '', 'until', '0') end
 redis.call('PEXPIREAT', KEYS[2], text(math.max(cooling, tonumber(lock[3] or '0')) + KEEP_TARGET))
+redis.call('ZREM', KEYS[3], id)
 redis.call('HSET', KEYS[1], 'state', 'spent')
 redis.call('PEXPIREAT', KEYS[1], text(now + KEEP_EXECUTION))
 if known[1] == 'provisional' then
-  local counts_until = text(tonumber(known[2]) + tonumber(ARGV[3]))
-  redis.call('ZADD', KEYS[3], counts_until, id)
-  redis.call('ZADD', KEYS[4], counts_until, id)
+  for number = 4, 8 do
+    redis.call('ZADD', KEYS[number], text(tonumber(known[2]) + tonumber(ARGV[number - 1])), id)
+  end
 end
 return 'ok'

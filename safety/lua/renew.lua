@@ -1,8 +1,8 @@
 -- Extends the lock of a running execution on its target.
 --
--- KEYS  1 execution   2 target   3 runbook rate   4 cluster rate   5 place   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 running   4-8 counts   9 place   (as in gate.lua)
 -- ARGV  1 execution id   2 token (the epoch of the holder; grows when another process takes the execution over)
---       3 lease ms   4 window ms
+--       3 lease ms   4-8 windows of the counts in ms
 -- Returns 'held', or 'lost' when somebody else holds or held the target since, or the execution was released.
 --         An execution that the store does not know, with nobody else on the target, is 'held': Neo4j is the truth.
 
@@ -28,12 +28,14 @@ redis.call('HSET', KEYS[2], 'holder', id, 'token', text(token), 'until', text(en
 redis.call('PEXPIREAT', KEYS[2], text(ends + KEEP_TARGET))
 redis.call('HSET', KEYS[1], 'token', text(token))
 redis.call('PEXPIREAT', KEYS[1], text(now + KEEP_EXECUTION))
-redis.call('PEXPIREAT', KEYS[5], text(now + KEEP_EXECUTION))
+redis.call('PEXPIREAT', KEYS[9], text(now + KEEP_EXECUTION))
+redis.call('ZADD', KEYS[3], text(ends), id)
+redis.call('PEXPIREAT', KEYS[3], text(ends + KEEP_TARGET))
 if known[1] == 'provisional' then
   -- It runs, so its decision is durable; only the confirmation got lost.
   redis.call('HSET', KEYS[1], 'state', 'confirmed')
-  local counts_until = text(tonumber(known[2]) + tonumber(ARGV[4]))
-  redis.call('ZADD', KEYS[3], counts_until, id)
-  redis.call('ZADD', KEYS[4], counts_until, id)
+  for number = 4, 8 do
+    redis.call('ZADD', KEYS[number], text(tonumber(known[2]) + tonumber(ARGV[number])), id)
+  end
 end
 return 'held'

@@ -1,9 +1,9 @@
 -- Writes what the durable records say about one execution, after the store was emptied. Never weakens what is there.
 --
--- KEYS  1 execution   2 target   3 runbook rate   4 cluster rate   5 place   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 running   4-8 counts   9 place   (as in gate.lua)
 -- ARGV  1 execution id   2 tenant   3 cluster   4 runbook id   5 plan hash   6 approval id   7 token
 --       8 granted ms   9 permit expires ms   10 '1' when it still holds its target   11 cooldown ends ms, 0 for none
---       12 lease ms   13 window ms
+--       12 lease ms   13-17 windows of the counts in ms
 -- Returns 'ok'.
 
 local KEEP_EXECUTION = 24 * 3600 * 1000
@@ -24,7 +24,10 @@ redis.call('HSET', KEYS[2], 'token', text(math.max(last, token)))
 if holds and state ~= 'spent' and (not held or lock[1] == id) then
   ends = math.max(ends, math.max(now, expires) + tonumber(ARGV[12]))
   redis.call('HSET', KEYS[2], 'holder', id, 'until', text(ends))
+  redis.call('ZADD', KEYS[3], text(ends), id)
+  redis.call('PEXPIREAT', KEYS[3], text(ends + KEEP_TARGET))
 end
+if not holds then redis.call('ZREM', KEYS[3], id) end
 if not holds and lock[1] == id then redis.call('HSET', KEYS[2], 'holder', '', 'until', '0') end
 if cooling > now and cooling > tonumber(lock[4] or '0') then
   redis.call('HSET', KEYS[2], 'cooling', text(cooling), 'cooled_by', id)
@@ -36,14 +39,14 @@ if state ~= 'spent' then
     'granted', text(granted), 'expires', text(expires), 'approval', ARGV[6])
 end
 redis.call('PEXPIREAT', KEYS[1], text(now + KEEP_EXECUTION))
-redis.call('HSET', KEYS[5], 'tenant', ARGV[2], 'cluster', ARGV[3], 'runbook', ARGV[4])
-redis.call('PEXPIREAT', KEYS[5], text(now + KEEP_EXECUTION))
+redis.call('HSET', KEYS[9], 'tenant', ARGV[2], 'cluster', ARGV[3], 'runbook', ARGV[4])
+redis.call('PEXPIREAT', KEYS[9], text(now + KEEP_EXECUTION))
 
-local counts_until = granted + tonumber(ARGV[13])
-if counts_until > now then
-  for _, key in ipairs({KEYS[3], KEYS[4]}) do
-    redis.call('ZADD', key, text(counts_until), id)
-    redis.call('PEXPIREAT', key, text(counts_until + KEEP_EXECUTION))
+for number = 4, 8 do
+  local counts_until = granted + tonumber(ARGV[number + 9])
+  if counts_until > now then
+    redis.call('ZADD', KEYS[number], text(counts_until), id)
+    redis.call('PEXPIREAT', KEYS[number], text(counts_until + KEEP_EXECUTION))
   end
 end
 return 'ok'

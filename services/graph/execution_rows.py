@@ -60,6 +60,7 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
         "target_key": plan.target_key,
         "plan_hash": plan.hash,
         "cooldown_seconds": record.cooldown_seconds,
+        "remember_ms": round(record.remember_seconds * 1000),
         "plan": plan.model_dump_json(),
         "record": dump(record.model_dump(mode="json", exclude=_LATER)),
     }

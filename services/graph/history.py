@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from safety.model import GateRecord
+from safety.policy import LONGEST_MEMORY_SECONDS
 from services.graph.connect import Graph
 from services.graph.values import from_millis
 
@@ -23,7 +24,11 @@ class Neo4jGateHistory:
 
     async def gate_records(self) -> Sequence[GateRecord]:
         """See the port."""
-        return [_record(row) for row in await self._graph.read("gate_records", window_ms=_DAY_MS)]
+        return [_record(row) for row in await self._rows()]
+
+    async def _rows(self) -> Sequence[Mapping[str, Any]]:
+        memory_ms = LONGEST_MEMORY_SECONDS * 1000
+        return await self._graph.read("gate_records", window_ms=_DAY_MS, memory_ms=memory_ms)
 
 
 def _record(row: Mapping[str, Any]) -> GateRecord:

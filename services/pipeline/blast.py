@@ -11,6 +11,8 @@ import structlog
 from matcher.ports import KubeObject, LiveObjects
 from safety.blast import WORKLOADS, Touched, count
 
+_ENDED = ("Succeeded", "Failed")
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,6 +57,26 @@ class ClusterAndGraph:
         if answer.reason:
             log.info("blast.graph", why=answer.reason, count=answer.count, touched=list(touched))
         return answer.count
+
+    async def pods(self, namespaces: Sequence[str]) -> int | None:
+        """Pods that are there and have not ended."""
+        asked = [""] if "" in namespaces or not namespaces else list(dict.fromkeys(namespaces))
+        found = await asyncio.gather(*(self._live.list("Pod", namespace) for namespace in asked))
+        return sum(1 for pods in found for pod in pods if pod.get("status", {}).get("phase") not in _ENDED)
+
+    async def labels(self, touched: Sequence[str]) -> Mapping[str, Mapping[str, str] | None]:
+        """Labels as they are now."""
+        found = await asyncio.gather(*(self._labels(resource) for resource in touched))
+        return dict(zip(touched, found, strict=True))
+
+    async def _labels(self, resource: str) -> Mapping[str, str] | None:
+        kind, namespace, name = split(resource)
+        try:
+            item = await self._live.get(kind, name, namespace)
+        except Exception as error:  # noqa: BLE001 - whatever keeps them from being read, they are unknown and that is a no
+            log.info("blast.labels", resource=resource, error=str(error))
+            return None
+        return {} if item is None else dict(item.get("metadata", {}).get("labels") or {})
 
     async def _weigh(self, resource: str) -> Touched:
         kind, namespace, name = split(resource)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from executor.errors import RemediationError, Temporary, Unmet
-from executor.model import ExecutionRecord, Plan, Status
+from executor.model import Access, ExecutionRecord, Plan, Status
 from executor.planner import Planner
 from executor.ports import Clock, Hooks
 from matcher.fingerprint import execution_id
 from matcher.model import Incident, Match
+from runbooks.growth import grows
+from runbooks.model import Repeated, Runbook
 from safety import policy
 from safety.approvals import ask
-from safety.blast import BlastSources, measure
+from safety.blast import Sources, known, measure
 from safety.model import Answer, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
 from safety.policy import PolicySettings
 from safety.ports import Gate
@@ -35,6 +37,9 @@ BLAST_UNKNOWN = "blast_radius_unknown"
 NOT_COUNTED = "the graph cannot count the blast radius"
 """Why a human is asked where the operator prefers that to a refusal."""
 
+LABELS_UNKNOWN = "labels_unknown"
+"""The labels of an object could not be read, and some are protected."""
+
 PRECONDITION = "precondition"
 """A precondition does not hold now."""
 
@@ -44,7 +49,8 @@ SKIPPED = "skipped"
 TEMPORARY_CHECKS = frozenset(
     {
         *("pause", "cooldown", "lock", "runbook_rate", "cluster_rate"),
-        *(UNREACHABLE, BLAST_UNKNOWN, PRECONDITION, SKIPPED),
+        *("runbook_rate_minute", "runbook_rate_day", "concurrent", "blast_share"),
+        *(UNREACHABLE, BLAST_UNKNOWN, LABELS_UNKNOWN, PRECONDITION, SKIPPED),
     }
 )
 """Checks whose no passes with time."""
@@ -87,7 +93,7 @@ class Permits:
     """Plans what was matched and asks the gate.
 
     Args:
-        sources: gives the two counts of the blast radius for a tenant and cluster.
+        sources: measures what a plan may affect, for a tenant and cluster.
         approval_timeout: longest wait for an answer; a runbook may ask for less.
         least_cooldown: the quiet time of a target is never shorter.
     """
@@ -97,7 +103,7 @@ class Permits:
         *,
         planner: Planner,
         gate: Gate,
-        sources: Callable[[str, str], BlastSources],
+        sources: Callable[[str, str], Sources],
         policy_settings: PolicySettings,
         clock: Clock,
         hooks: Hooks,
@@ -138,17 +144,27 @@ class Permits:
         try:
             async with self._slots:
                 plan = await self._planner.plan(proposal.match, proposal.execution_id)
-                blast = await measure(plan.touched, self._sources(incident.tenant, incident.cluster))
+                asked = await self._measured(request, plan, self._sources(incident.tenant, incident.cluster))
         except Unmet as error:
             return self._refused(proposal, Refusal(SKIPPED if error.skip else PRECONDITION, str(error)), now)
         except Temporary as error:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
-        return Planned(proposal, plan, self._ask_about(request, plan, blast))
+        return Planned(proposal, plan, asked_again(asked, proposal.match.runbook.runbook, plan))
 
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
+
+    async def _measured(self, request: GateRequest, plan: Plan, sources: Sources) -> GateRequest:
+        """The question, with what the plan may affect; labels and pods are read only where a limit needs them."""
+        limits, labels = request.limits, None
+        blast = await measure(plan.touched, sources)
+        if limits.blast_percent is not None:
+            blast = replace(blast, pods=await known(sources.pods(plan.namespaces)))
+        if limits.protected_labels:
+            labels = await known(sources.labels(_with_target(plan)))
+        return self._ask_about(replace(request, labels=labels), plan, blast)
 
     def _ask_about(self, request: GateRequest, plan: Plan, blast: BlastRadius) -> GateRequest:
         reasons = plan.approval_reasons
@@ -203,6 +219,7 @@ class Permits:
             incident=flat_facts(match.incident),
             status=status,
             cooldown_seconds=planned.request.limits.cooldown_seconds,
+            remember_seconds=_remembered(planned.request.limits),
             settle_seconds=runbook.verification.settle.total_seconds(),
             verify_timeout_seconds=runbook.verification.timeout.total_seconds(),
             observe_seconds=runbook.verification.observe.total_seconds(),
@@ -215,7 +232,7 @@ class Permits:
     def _refused(
         self, proposal: Proposal, refusal: Refusal, now: datetime, planned: Planned | None = None
     ) -> DecisionRecord:
-        unknown = refusal.check == "blast_radius" and "missing" in refusal.numbers
+        unknown = _UNKNOWN.get(refusal.check, "") if "missing" in refusal.numbers else ""
         # What was measured goes along: with it the question can be asked again later, of other limits.
         measured: dict[str, float | str] = {}
         if planned:
@@ -225,7 +242,7 @@ class Permits:
             proposal,
             DecisionKind.REFUSAL,
             now,
-            check=BLAST_UNKNOWN if unknown else refusal.check,
+            check=unknown or refusal.check,
             message=refusal.message,
             numbers={**refusal.numbers, **measured},
         )
@@ -266,16 +283,62 @@ def question(
         blast=BlastRadius(None, None, ()),
         limits=Limits(
             min_confidence=runbook.trigger.min_confidence,
-            max_executions_per_hour=safety.max_executions_per_hour,
+            max_executions_per_hour=_stricter(safety.max_executions_per_hour, safety.rates.per_hour),
             blast_radius=safety.blast_radius_limit,
             cooldown_seconds=max(safety.cooldown, least_cooldown).total_seconds(),
+            max_executions_per_minute=safety.rates.per_minute,
+            max_executions_per_day=safety.rates.per_day,
+            max_concurrent=safety.max_concurrent,
+            blast_percent=safety.blast_radius_percent,
+            protected_namespaces=safety.protected_namespaces,
+            protected_labels=safety.protected_labels,
         ),
         approval=approval,
     )
 
 
+def _stricter(limit: int, other: int | None) -> int:
+    return limit if other is None else min(limit, other)
+
+
+def _remembered(limits: Limits) -> float:
+    return limits.ask_again_seconds if limits.ask_again_after is not None else 0
+
+
+def _with_target(plan: Plan) -> list[str]:
+    """What the plan touches, and its target, which may be what protects them."""
+    target = plan.context.get("target") or {}
+    parts = [target.get("kind", ""), target.get("namespace", ""), target.get("name", "")]
+    return list(dict.fromkeys([*plan.touched, "/".join(part for part in parts if part)]))
+
+
+def asked_again(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:
+    """The question with how often the runbook may run for its target before a human is asked.
+
+    A runbook that makes something larger is asked for when its target needs it a second time within a day, also where
+    its author says nothing.
+    """
+    repeated = runbook.safety.ask_again
+    if repeated is None:
+        changing = {step.id for step in plan.steps if step.access is Access.WRITE}
+        if not grows(runbook.steps, lambda step: step.id in changing):
+            return request
+        repeated = Repeated()
+    after, within = repeated.executions, repeated.within.total_seconds()
+    return replace(request, limits=replace(request.limits, ask_again_after=after, ask_again_seconds=within))
+
+
+_UNKNOWN = {"blast_radius": BLAST_UNKNOWN, "blast_share": BLAST_UNKNOWN, "protected_label": LABELS_UNKNOWN}
+"""What a check is called when its no only means that something could not be measured."""
+
+
 def _blast_numbers(blast: BlastRadius) -> dict[str, float | str]:
-    counts = {"blast_radius": blast.count, "blast_graph": blast.graph, "blast_live": blast.live}
+    counts = {
+        "blast_radius": blast.count,
+        "blast_graph": blast.graph,
+        "blast_live": blast.live,
+        "namespace_pods": blast.pods,
+    }
     return {name: value for name, value in counts.items() if value is not None}
 
 

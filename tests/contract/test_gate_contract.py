@@ -516,3 +516,211 @@ async def test_a_batch_is_answered_in_order(rig):
     kinds = [type(answer) for answer in await rig.gate.ask(asked)]
     assert kinds == [Refusal, Permit, ApprovalNeeded, Refusal, Permit]
     assert await rig.gate.ask([]) == []
+
+
+def limited(execution_id: str, target: str = TARGET, **limits) -> GateRequest:
+    return request(execution_id, target, limits=replace(LIMITS, **limits))
+
+
+def deployment(number: int) -> str:
+    return f"prod/shop/Deployment/d{number}"
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "seconds"),
+    [
+        ("max_executions_per_minute", "runbook_rate_minute", 60),
+        ("max_executions_per_day", "runbook_rate_day", 86_400),
+    ],
+)
+async def test_a_rate_counts_in_its_own_window(rig, name, check, seconds):
+    """Two a minute or two a day: the third waits until exactly one window after the first."""
+    for number in range(2):
+        await permitted(rig.gate, limited(f"e{number}", deployment(number), **{name: 2}))
+        await rig.advance(10)
+    third = limited("e2", deployment(2), **{name: 2, "max_executions_per_hour": 100})
+    answer = await one(rig.gate, third)
+    assert isinstance(answer, Refusal)
+    assert (answer.check, answer.numbers) == (check, {"used": 2.0, "limit": 2.0})
+    await rig.advance(seconds - 20.001)
+    assert await refused(rig.gate, third) == check
+    await rig.advance(0.001)
+    await permitted(rig.gate, third)
+
+
+async def test_a_rate_that_came_later_counts_what_ran_before(rig):
+    """Every window is counted for every runbook, so that a new limit need not begin at nothing."""
+    for number in range(2):
+        await permitted(rig.gate, request(f"e{number}", deployment(number)))
+    assert await refused(rig.gate, limited("e2", OTHER, max_executions_per_day=2)) == "runbook_rate_day"
+
+
+async def test_a_runbook_runs_no_more_often_at_the_same_time_than_it_allows(rig):
+    """Of two at once the second waits until the first is over; another runbook and another tenant do not."""
+    first = await permitted(rig.gate, limited("e1", max_concurrent=1))
+    second = limited("e2", OTHER, max_concurrent=1)
+    answer = await one(rig.gate, second)
+    assert isinstance(answer, Refusal)
+    assert (answer.check, answer.numbers) == ("concurrent", {"used": 1.0, "limit": 1.0})
+    await permitted(rig.gate, replace(second, execution_id="e3", runbook_id="restart"))
+    await permitted(rig.gate, replace(second, execution_id="e4", tenant="globex"))
+    for _ in range(3):
+        await rig.advance(250)
+        assert await rig.gate.renew("e1", TARGET, first.token)
+    assert await refused(rig.gate, limited("e5", deployment(5), max_concurrent=1)) == "concurrent"
+    await rig.gate.release("e1", TARGET, 0)
+    await permitted(rig.gate, limited("e6", deployment(6), max_concurrent=1))
+
+
+async def test_what_lapses_or_is_cancelled_does_not_count_as_running(rig):
+    """A dead process keeps nobody from running longer than its lease."""
+    await one(rig.gate, limited("e1", deployment(1), max_concurrent=1))
+    await rig.advance(60)
+    await one(rig.gate, limited("e2", deployment(2), max_concurrent=1))
+    assert await refused(rig.gate, limited("e3", deployment(3), max_concurrent=1)) == "concurrent"
+    await rig.gate.cancel("e2", deployment(2))
+    await permitted(rig.gate, limited("e3", deployment(3), max_concurrent=1))
+    await rig.advance(500)
+    await permitted(rig.gate, limited("e4", deployment(4), max_concurrent=1))
+
+
+async def test_the_second_execution_for_a_target_within_the_time_asks_a_human(rig):
+    """Once a day by itself; then a human decides, and the question holds nothing."""
+    again = {"ask_again_after": 1, "ask_again_seconds": 86_400}
+    await permitted(rig.gate, limited("e1", **again))
+    await rig.gate.release("e1", TARGET, 0)
+    await rig.advance(3600)
+    before = await rig.dump()
+    answer = await one(rig.gate, limited("e2", **again))
+    assert answer == ApprovalNeeded(("the runbook ran for this target once in the last 1d already",))
+    assert await rig.dump() == before
+    await permitted(rig.gate, limited("e3", OTHER, **again))
+    await permitted(rig.gate, replace(limited("e4", **again), runbook_id="restart"))
+    await rig.gate.release("e4", TARGET, 0)
+    yes = replace(limited("e2", **again), approval=approval())
+    assert (await permitted(rig.gate, yes)).approval_id == "approval-1"
+
+
+async def test_the_question_about_a_repeat_comes_with_the_other_reasons(rig):
+    """One question tells everything that speaks for asking; a yes to another plan is none."""
+    again = {"ask_again_after": 1}
+    await permitted(rig.gate, limited("e1", **again))
+    await rig.gate.release("e1", TARGET, 0)
+    asked = replace(limited("e2", **again), approval_reasons=("careful",))
+    answer = await one(rig.gate, asked)
+    assert isinstance(answer, ApprovalNeeded)
+    assert answer.reasons == ("careful", "the runbook ran for this target once in the last 1d already")
+    assert isinstance(await one(rig.gate, replace(asked, approval=approval("hash-0"))), ApprovalNeeded)
+
+
+async def test_after_its_time_the_same_target_is_asked_for_no_longer(rig):
+    """Exactly a window after it was permitted an execution is forgotten; a shorter look back sees less."""
+    await permitted(rig.gate, limited("e1", ask_again_after=1))
+    await rig.gate.release("e1", TARGET, 0)
+    await rig.advance(86_399.999)
+    assert isinstance(await one(rig.gate, limited("e2", ask_again_after=1)), ApprovalNeeded)
+    await rig.advance(0.001)
+    long = limited("e2", ask_again_after=1, ask_again_seconds=30 * 86_400)
+    assert isinstance(await one(rig.gate, long), ApprovalNeeded)
+    await permitted(rig.gate, limited("e2", ask_again_after=1))
+
+
+async def test_what_never_ran_is_no_earlier_execution(rig):
+    """A reservation that lapsed or was given back did nothing to the target."""
+    await one(rig.gate, limited("e1", ask_again_after=1))
+    await rig.gate.cancel("e1", TARGET)
+    await one(rig.gate, limited("e2", ask_again_after=1))
+    await rig.advance(61)
+    await permitted(rig.gate, limited("e3", ask_again_after=1))
+
+
+@pytest.mark.parametrize(
+    ("blast", "percent", "check"),
+    [
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=30), 10, None),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=29), 10, "blast_share"),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=0), 99, "blast_share"),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=0), 100, None),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=None), 100, "blast_share"),
+    ],
+)
+async def test_a_share_of_the_pods_is_limited_beside_their_number(rig, blast, percent, check):
+    """The larger count over the pods that are there, or that are wanted; uncounted pods are a no."""
+    answer = await one(rig.gate, replace(limited("e1", blast_percent=percent), blast=blast))
+    assert (answer.check if isinstance(answer, Refusal) else None) == check
+
+
+@pytest.mark.parametrize(
+    ("labels", "check"),
+    [
+        ({TARGET: {"tier": "web"}}, None),
+        ({TARGET: {}}, None),
+        ({TARGET: {"tier": "payment"}}, "protected_label"),
+        ({TARGET: {"tier": "web"}, "Pod/shop/cart-1": {"tier": "pay-2"}}, "protected_label"),
+        ({TARGET: None}, "protected_label"),
+        ({}, "protected_label"),
+        (None, "protected_label"),
+    ],
+)
+async def test_objects_with_a_protected_label_are_never_touched(rig, labels, check):
+    """Values are globs, one object is enough, and labels that could not be read are a no, approved or not."""
+    for given in (None, approval()):
+        asked = limited("e1", protected_labels={"tier": "pay*"})
+        answer = await one(rig.gate, replace(asked, labels=labels, approval=given))
+        assert (answer.check if isinstance(answer, Refusal) else None) == check
+
+
+async def test_a_runbook_protects_namespaces_of_its_own(rig):
+    """Beside those of the policy, with globs."""
+    assert await refused(rig.gate, limited("e1", protected_namespaces=("sh*",))) == "protected_namespace"
+    await permitted(rig.gate, limited("e2", protected_namespaces=("bank",)))
+
+
+async def test_an_emptied_store_learns_every_count_again(rig):
+    """Rates of the minute and the day, what runs, and who ran for which target come back with the records."""
+    await rig.empty()
+    now = rig.clock.now()
+    ended = {"holds_target": False, "cooldown_until": now}
+    await rig.gate.restore(
+        [
+            record("e1", rig, runbook_id="minute", granted_at=now - timedelta(seconds=59), **ended),
+            record("e2", rig, runbook_id="day", granted_at=now - timedelta(hours=23), **ended),
+            record("e3", rig, runbook_id="runs", target_key=deployment(3)),
+            record("e4", rig, runbook_id="again", granted_at=now - timedelta(days=20), **ended),
+        ]
+    )
+    minute = replace(limited("n1", OTHER, max_executions_per_minute=1), runbook_id="minute")
+    assert await refused(rig.gate, minute) == "runbook_rate_minute"
+    assert await refused(rig.gate, replace(limited("n2", OTHER, max_executions_per_day=1), runbook_id="day")) == (
+        "runbook_rate_day"
+    )
+    assert await refused(rig.gate, replace(limited("n3", OTHER, max_concurrent=1), runbook_id="runs")) == "concurrent"
+    long = {"ask_again_after": 1, "ask_again_seconds": 21 * 86_400}
+    assert isinstance(await one(rig.gate, replace(limited("n4", **long), runbook_id="again")), ApprovalNeeded)
+    await permitted(rig.gate, replace(limited("n5", ask_again_after=1), runbook_id="again"))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_executions_per_minute": -1},
+        {"max_executions_per_day": float("nan")},
+        {"max_concurrent": 0},
+        {"ask_again_after": 0},
+        {"ask_again_seconds": 31 * 86_400},
+        {"blast_percent": 101},
+    ],
+)
+async def test_a_limit_that_makes_no_sense_permits_nothing(rig, limits):
+    """It is never replaced by a default."""
+    assert await refused(rig.gate, limited("e1", **limits)) == "limits"
+
+
+@pytest.mark.parametrize("name", ["max_executions_per_minute", "max_executions_per_hour", "max_executions_per_day"])
+async def test_a_rate_of_zero_means_never_by_itself(rig, name):
+    """A human can say yes to each run; nothing else can."""
+    asked = limited("e1", **{name: 0})
+    answer = await one(rig.gate, asked)
+    assert isinstance(answer, ApprovalNeeded)
+    assert name in answer.reasons[0]
+    await permitted(rig.gate, replace(asked, approval=approval()))

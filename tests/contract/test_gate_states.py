@@ -26,6 +26,7 @@ SETTINGS = PolicySettings(
     rate_window_seconds=3600,
 )
 RUNBOOK_LIMIT = 2
+CONCURRENT = 1
 TARGETS = ("prod/shop/Deployment/cart", "prod/shop/Deployment/api", "edge/shop/Deployment/cart")
 executions = st.integers(0, 11)
 workers = st.integers(0, 1)
@@ -82,7 +83,13 @@ class GateMachine(RuleBasedStateMachine):
             tenant=("acme", "globex")[number % 2],
             runbook_id=f"r{number // 6}",
             plan_hash=plan,
-            limits=replace(LIMITS, max_executions_per_hour=RUNBOOK_LIMIT),
+            limits=replace(
+                LIMITS,
+                max_executions_per_hour=RUNBOOK_LIMIT,
+                max_concurrent=CONCURRENT,
+                ask_again_after=1 if number % 4 == 0 else None,
+                ask_again_seconds=1800,
+            ),
             **changes,
         )
 
@@ -183,6 +190,12 @@ class GateMachine(RuleBasedStateMachine):
     def nobody_shares_a_target(self):
         holders = [held.target for held in self.book.values() if not held.over and held.until > self.now]
         assert len(holders) == len(set(holders)), "two executions hold one target"
+
+    @invariant()
+    def no_runbook_runs_more_often_at_once_than_it_may(self):
+        running = [held.rates[0] for held in self.book.values() if not held.over and held.until > self.now]
+        for runbook in set(running):
+            assert running.count(runbook) <= CONCURRENT, f"too many of {runbook} at the same time"
 
     @invariant()
     def no_rate_is_exceeded(self):

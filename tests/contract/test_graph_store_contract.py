@@ -420,6 +420,14 @@ async def test_an_execution_moves_on_with_facts(store):
     assert (loaded.status, loaded.verify_from) == (Status.VERIFYING, T0)
 
 
+async def test_the_procedure_that_takes_back_survives_the_process(store):
+    """Who takes the execution over goes on with the same way back."""
+    run, epoch = await _running(store)
+    await store.journal.advance(run.id, epoch, Status.ROLLING_BACK, error="errors", rollback_with="shrink")
+    loaded = await store.journal.load(run.id)
+    assert (loaded.status, loaded.rollback_with) == (Status.ROLLING_BACK, "shrink")
+
+
 async def test_finishing_keeps_the_evidence_and_frees_the_target(store):
     """After the end nobody writes any more, and the end can be written twice."""
     run, epoch = await _running(store)

@@ -152,6 +152,16 @@ class OneEach:
     def __init__(self) -> None:
         self.broken: Exception | None = None
         self.unknown = False
+        self.there: int | None = 10
+        self.labelled: dict[str, dict[str, str] | None] = {}
+
+    async def pods(self, namespaces: Sequence[str]) -> int | None:
+        return self.there
+
+    async def labels(self, touched: Sequence[str]) -> dict[str, dict[str, str] | None]:
+        if self.broken:
+            raise self.broken
+        return {resource: self.labelled.get(resource, {}) for resource in touched}
 
     async def live(self, touched: Sequence[str]) -> int | None:
         if self.broken:

@@ -37,8 +37,12 @@ def test_different_things_have_different_keys(one, other):
         tenants_differ or execution != execution2,
         tenants_differ or target != target2,
         tenants_differ or place.runbook != place2.runbook,
+        tenants_differ or place.runbook != place2.runbook,
         tenants_differ or place.cluster != place2.cluster,
+        tenants_differ or place.runbook != place2.runbook,
+        tenants_differ or place.runbook != place2.runbook,
+        tenants_differ or (place.runbook, target) != (place2.runbook, target2),
         execution != execution2,
     ]
     assert [a != b for a, b in zip(keys, keys2, strict=True)] == differ
-    assert len(set(KEYS.of_request(*one))) == 7
+    assert len(set(KEYS.of_request(*one))) == 11

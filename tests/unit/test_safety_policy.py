@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety.model import ApprovalNeeded, BlastRadius, Refusal
-from safety.policy import CHECKS, PolicySettings, decide, runbook_limit
+from safety.policy import CHECKS, PolicySettings, counts, decide
 
 TARGET = "prod/shop/Deployment/cart"
 DEFAULTS = PolicySettings()
@@ -71,7 +71,8 @@ def test_each_check_refuses_what_it_is_for(asked, check):
 
 def test_the_order_of_the_checks_is_fixed():
     """A request that everything speaks against hears the first check; approval is asked for last."""
-    names = ["valid_request", "sane_limits", "protected_namespaces", "confidence", "blast_radius"]
+    names = ["valid_request", "sane_limits", "protected_namespaces", "protected_labels"]
+    names += ["confidence", "blast_radius", "blast_share"]
     assert [check.__name__ for check in CHECKS] == names
     hopeless = request(namespaces=("kube-system",), confidence=0.1, approval_reasons=("careful",))
     assert decide(hopeless, DEFAULTS).check == "protected_namespace"
@@ -104,8 +105,8 @@ def test_invariant_1_only_a_yes_to_this_plan_answers_the_reasons(changes, reason
 
 def test_a_limit_of_zero_is_no_limit_for_the_approved():
     """The store is told: no limit, since each run was answered by a human."""
-    assert runbook_limit(limits(max_executions_per_hour=0)) == -1
-    assert runbook_limit(request()) == 3
+    assert counts(limits(max_executions_per_hour=0), DEFAULTS)[0].limit == -1
+    assert counts(request(), DEFAULTS)[0].limit == 3
 
 
 def test_protected_namespaces_may_be_globs():
