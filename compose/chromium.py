@@ -41,9 +41,8 @@ def on_path() -> Path | None:
     return next((Path(found) for name in NAMES if (found := shutil.which(name))), None)
 
 
-def home(cache: Path) -> Path:
+def home(cache: Path, lock: locks.LockedBrowser) -> Path:
     """Where the fetched one is kept."""
-    lock = locks.chromium()
     return cache / "browsers" / f"chromium-{lock.version}"
 
 
@@ -58,21 +57,21 @@ def ensure(cache: Path | None = None, on_event: OnEvent = ignore) -> Path:
     return fetched(cache or paths.folders().cache, on_event)
 
 
-def fetched(cache: Path, on_event: OnEvent = ignore) -> Path:
-    """The one in the cache of the user."""
-    lock, folder = locks.chromium(), home(cache)
+def fetched(cache: Path, on_event: OnEvent = ignore, *, lock: locks.LockedBrowser | None = None) -> Path:
+    """The one in the cache of the user; the pinned one, unless another is named."""
+    lock = lock or locks.chromium()
+    folder = home(cache, lock)
     if platform.system() != "Linux" or platform.machine() != lock.machine:
         raise Missing(f"There is no Chromium for {platform.system()} on {platform.machine()} to fetch.", hint=_HINT)
     program = folder / "chromium"
     if not program.is_file():
         with artifacts.cache_lock(cache, "chromium"):
             if not program.is_file():
-                _install(cache, folder, on_event)
+                _install(cache, folder, lock, on_event)
     return program
 
 
-def _install(cache: Path, folder: Path, on_event: OnEvent) -> None:
-    lock = locks.chromium()
+def _install(cache: Path, folder: Path, lock: locks.LockedBrowser, on_event: OnEvent) -> None:
     package = cache / "browsers" / lock.file.name
     url = f"{locks.npm_url()}/{lock.file.path}"
     fetch_all([Download(url, package, lock.file.size, lock.file.sha256)], name="chromium", on_event=on_event)

@@ -103,12 +103,12 @@ class ChromiumScreens:
                     return await _taken(browser, shot)
                 except TimeoutError as error:
                     raise StepFailed(
-                        f"{_where(shot.url)}: not within {shot.timeout_seconds:g} s: {_first(error)}"
+                        f"{_where(shot.url)}: not within {shot.timeout_seconds:g} s: {_first(error, shot.url)}"
                     ) from error
                 except Error as error:
                     if browser.is_connected():
-                        raise StepFailed(f"{_where(shot.url)}: {_first(error)}") from error
-                    raise Unavailable(f"the browser died: {_first(error)}") from error
+                        raise StepFailed(f"{_where(shot.url)}: {_first(error, shot.url)}") from error
+                    raise Unavailable(f"the browser died: {_first(error, shot.url)}") from error
                 finally:
                     await browser.close()
 
@@ -247,10 +247,13 @@ def _file_name(text: str) -> str:
 def _where(url: str) -> str:
     """The address without what may be a credential in it."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _first(error: Exception) -> str:
-    """What happened, without the browser's log."""
+def _first(error: Exception, url: str = "") -> str:
+    """What happened, without the browser's log and without the secret parts of the address."""
     text = str(error).partition("Call log:")[0].partition("Browser logs:")[0]
+    parts = urlsplit(url)
+    for hidden in filter(None, (url, parts.query, parts.fragment, parts.netloc.rpartition("@")[0])):
+        text = text.replace(hidden, _where(url) if hidden == url else "***")
     return " ".join(text.split())[:_QUOTED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,6 +53,23 @@ def stack() -> Iterator[Servers]:
     )
     if not ran:
         local.down()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A real browser: that of the machine, else a pinned one that is fetched without rights.
+
+    Where neither works the tests are skipped with the reason, but not where REQUIRE_BROWSER is set, as in CI.
+    """
+    from compose.chromium import ensure  # noqa: PLC0415 - as above
+    from compose.errors import StackError  # noqa: PLC0415 - as above
+
+    try:
+        return ensure()
+    except StackError as error:
+        if os.environ.get("REQUIRE_BROWSER"):
+            raise
+        pytest.skip(f"no browser: {error}")
 
 
 @pytest.fixture(scope="session")
