@@ -44,6 +44,8 @@ class KubectlDrain(Action[DrainParams]):
     aliases = ("kubernetes/drain",)
     access = Access.WRITE
     params_model = DrainParams
+    undone = "the node takes pods again, if it did before; the evicted ones run elsewhere"
+    targets = "the node, and each pod that is evicted"
     example = """\
 action: kubectl_drain
 params: {node: "{{ incident.resource.name }}", ignore_daemonsets: true, delete_emptydir_data: true}

@@ -54,6 +54,8 @@ class KubectlDelete(Action[DeleteParams]):
     aliases = ("kubernetes/delete",)
     access = Access.WRITE
     params_model = DeleteParams
+    undone = "created again, where its controller does so or its manifest is all there is to it; else not at all"
+    targets = "the object that is deleted"
     example = """\
 action: kubectl_delete
 params: {resource: pod, name: "{{ incident.resource.name }}"}

@@ -41,6 +41,7 @@ class KubectlRolloutRestart(ObjectEdit[RestartParams]):
     params_model = RestartParams
     verb = "restart"
     undo_words = "nothing to put back: the pods are replaced by equal ones"
+    undone = undo_words
     example = """\
 action: kubectl_rollout_restart
 params: {resource: deployment}

@@ -7,15 +7,21 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from fakes.action_rig import Rig, facts
+from fakes.action_rig import Rig, deployment, facts
+from fakes.actions import ListedSignals, RecordingHooks, SwitchGuard, match_for, permit_for, record_of
+from fakes.journal import MemoryJournal
 from fakes.places import SystemClock, until
 from fakes.world import FakeWorld
 
 from compose.practice.stages import EXEC_NAMESPACE
+from executor.actions import default_actions
 from executor.actions.base import Found
 from executor.actions.naming import ref_of
 from executor.errors import Conflict, Forbidden, Invalid, NotFound, StepFailed, Unavailable
 from executor.exec_rules import ExecRules
+from executor.model import Outcome, StepStatus
+from executor.planner import Planner
+from executor.runner import Executor
 from services.kubernetes.connect import connect
 
 pytestmark = pytest.mark.stack
@@ -127,3 +133,46 @@ async def test_in_every_other_namespace_no_program_reaches_this_machine(admin, p
             await pipeline.exec(ref_of(made), ["ls"], container="app", timeout_seconds=5, limit=9)
     finally:
         await admin.delete(ref_of(made), grace_seconds=0)
+
+
+async def test_a_runbook_that_runs_a_program_asks_a_human_and_then_runs_it(admin, pipeline, pod):
+    """From planner to verified fix; without a yes the executor runs nothing."""
+    name = f"exec-{uuid.uuid4().hex[:8]}"
+    made = await admin.create(deployment(name, EXEC_NAMESPACE, replicas=1))
+    world = replace(FakeWorld().ports, cluster=pipeline, clock=SystemClock(), exec_rules=ExecRules(True, ("echo **",)))
+    step = {"name": "say", "action": "kubectl_exec", "params": {"resource": "deployment", "command": ["echo", "fixed"]}}
+    match = match_for(
+        {"steps": [step]}, name=name, namespace=EXEC_NAMESPACE, uid=made["metadata"]["uid"], container="app"
+    )
+    actions = default_actions()
+
+    async def has_pod() -> bool:
+        found = await admin.list("Pod", EXEC_NAMESPACE, labels=f"app={name}")
+        return any(item.get("status", {}).get("phase") == "Running" for item in found)
+
+    try:
+        await until(has_pod)
+        plan = await Planner(actions, world, {}).plan(match, "x1234567")
+        assert any("cannot be undone: run echo fixed" in reason for reason in plan.approval_reasons)
+        for approval, status in (("", None), ("a1", StepStatus.SUCCEEDED)):
+            journal = MemoryJournal()
+            record = record_of(plan, "x1234567", started_at=world.clock.now(), settle_seconds=0.2)
+            journal.open(record, 1)
+            executor = Executor(
+                actions=actions,
+                world=world,
+                journal=journal,
+                guard=SwitchGuard(),
+                clock=world.clock,
+                hooks=RecordingHooks(),
+                fresh=ListedSignals(),
+            )
+            ended = await executor.run(permit_for(record, 1, approval), record)
+            if status is None:
+                assert (ended.outcome, ended.steps) == (Outcome.ABORTED, ())
+                continue
+            assert [run.status for run in ended.steps] == [status]
+            assert ended.steps[0].output["stdout"] == "fixed\n"
+            assert ended.outcome is Outcome.SUCCESS
+    finally:
+        await admin.delete(ref_of(made))
