@@ -122,7 +122,7 @@ class JsonCalls:
         return Reply(status, _hidden(api, text), {k.lower(): v for k, v in answered.items()}), None
 
     def _pause(self, reply: Reply | None, attempt: int) -> float:
-        own = min(_FIRST_PAUSE * 2**attempt, self._longest)
+        own: float = min(_FIRST_PAUSE * 2**attempt, self._longest)
         asked = retry_after(reply.headers.get("retry-after", ""), self._clock.now()) if reply else None
         return own if asked is None else max(own, asked)
 
@@ -132,7 +132,7 @@ def retry_after(value: str, now: datetime) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)
     try:
-        moment = parsedate_to_datetime(value)
+        moment: datetime = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, (moment - now).total_seconds()) if moment.tzinfo else None
