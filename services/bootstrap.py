@@ -17,6 +17,7 @@ from executor.actions.base import World
 from executor.exec_rules import ExecRules
 from executor.planner import Planner
 from executor.runner import Executor
+from executor.settings import ExecutorSettings
 from matcher.bridge import BackOff
 from matcher.calibration import with_tables
 from matcher.diagnose import SelfEvident
@@ -58,6 +59,7 @@ from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
+from services.pipeline.progress import Progress
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.plugins import all_actions
 from services.secrets import SecretProvider
@@ -254,17 +256,21 @@ def make_worker(parts: Parts, acting: World) -> Worker:
     """The act role."""
     settings = parts.settings
     holding = Holding(parts.gate, parts.clock, settings.execution.lease_seconds)
+    progress = Progress(parts.bus, settings.kafka.topics, parts.clock)
     executor = Executor(
         actions=all_actions(),
         world=acting,
         journal=parts.journal,
         guard=holding,
         clock=parts.clock,
-        hooks=parts.hooks,
+        hooks=MultiHooks(parts.hooks, progress),
         fresh=Neo4jFreshSignals(parts.graph, settings.matching.default_tenant),
         redact=masker.text,
+        approvals=parts.approvals,
+        settings=ExecutorSettings(approval_timeout_seconds=settings.approvals.timeout.total_seconds()),
     )
     return Worker(
+        progress=progress,
         holder=parts.holder,
         executor=executor,
         holding=holding,
@@ -288,7 +294,12 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
     counting = Neo4jBlastRadius(parts.graph, tenant, UnknownTarget.REFUSE)
     return Permits(
         planner=Planner(
-            all_actions(), replace(acting, cluster=reads), settings.runbooks.parameters, redact=masker.text
+            all_actions(),
+            replace(acting, cluster=reads),
+            settings.runbooks.parameters,
+            redact=masker.text,
+            runbooks=lambda: parts.catalog.runbooks,
+            max_depth=settings.execution.max_depth,
         ),
         gate=parts.gate,
         sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster),

@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from executor.model import Evidence, ExecutionRecord, Outcome, Plan, Status, StepRun, Verdict
+from executor.model import Attempt, Evidence, ExecutionRecord, Outcome, Plan, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalStatus
 from services.graph.values import dump, from_millis, instant, millis, moment, unpack
 from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
 
 Properties = dict[str, Any]
 
+_ATTEMPTS: TypeAdapter[tuple[Attempt, ...]] = TypeAdapter(tuple[Attempt, ...])
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
 _LATER = {
     *("plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"),
@@ -115,16 +116,25 @@ def step_row(execution_id: str, step: StepRun) -> Properties:
         "error": step.error,
         "started_at": step.started_at,
         "finished_at": step.finished_at,
+        "item": step.item,
+        "attempt": step.attempt,
+        "attempts": _ATTEMPTS.dump_json(step.attempts).decode() if step.attempts else None,
+        "items": None if step.items is None else dump(list(step.items)),
+        "outputs": dump(dict(step.outputs)) if step.outputs else None,
+        "state": dump(dict(step.state)) if step.state else None,
     }
     return {**row, "digest": _digest(row)}
 
 
 _DIGESTED = ("id", "phase", "index", "step_id", "action", "status", "before", "output", "error")
+_SELDOM = ("items", "outputs", "state")
+"""Digested where they are there, so that the digests of records without them stay as they are."""
 
 
 def _digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over what a step found and did, so that a later change of its record is seen."""
-    return hashlib.sha256(orjson.dumps([row.get(key) or "" for key in _DIGESTED])).hexdigest()
+    told = [row.get(key) or "" for key in _DIGESTED] + [[key, row[key]] for key in _SELDOM if row.get(key)]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()
 
 
 def altered(row: Mapping[str, Any]) -> bool:
@@ -147,6 +157,12 @@ def step_of(row: Mapping[str, Any]) -> StepRun:
         error=row.get("error") or "",
         started_at=instant(row["started_at"]),
         finished_at=moment(row.get("finished_at")),
+        item=row.get("item"),
+        attempt=row.get("attempt") or 1,
+        attempts=unpack(_ATTEMPTS, row.get("attempts"), ()),
+        items=orjson.loads(row["items"]) if row.get("items") else None,
+        outputs=orjson.loads(row["outputs"]) if row.get("outputs") else {},
+        state=orjson.loads(row["state"]) if row.get("state") else {},
     )
 
 
@@ -164,6 +180,7 @@ def approval_row(approval: Approval) -> Properties:
         "answered_by": approval.answered_by,
         "answer_reason": approval.answer_reason,
         "answered_at": approval.answered_at,
+        "step": approval.step or None,
     }
 
 
@@ -181,6 +198,7 @@ def approval_of(row: Mapping[str, Any]) -> Approval:
         answered_by=row.get("answered_by") or "",
         answer_reason=row.get("answer_reason") or "",
         answered_at=moment(row.get("answered_at")),
+        step=row.get("step") or "",
     )
 
 

@@ -280,9 +280,19 @@ class ExecutionEvent(Outbound):
     schema_: Literal["remediation.execution/v1"] = Field("remediation.execution/v1", alias="schema")
     execution_id: str
     incident_id: str
-    event: str = Field(description="started, step, verifying, rolling_back, finished, ...")
+    event: str = Field(
+        description="started, resumed, step_started, step_retry, step_finished, approval_requested, paused, verifying, "
+        "rolling_back, finished"
+    )
     status: str
-    step: str | None = None
+    step: str | None = Field(None, description="Id of the step")
+    name: str = Field("", description="Name of the step")
+    phase: str | None = Field(None, description="step, procedure.N, rollback, undo, ...")
+    action: str | None = None
+    item: int | None = Field(None, description="Which item of for_each, from 0")
+    attempt: int | None = Field(None, description="Which attempt, from 1")
+    result: str | None = Field(None, description="How the step ended: succeeded, failed, skipped, unknown")
+    seconds: float | None = Field(None, description="How long the step took")
     verdict: str | None = None
     outcome: str | None = None
     message: str = ""
@@ -299,6 +309,7 @@ class ApprovalMessage(Outbound):
     plan_hash: str
     by: str | None = None
     reason: str | None = None
+    step: str | None = Field(None, description="The step that is asked about; left out, it is the whole plan")
     expires_at: datetime
     at: datetime
 

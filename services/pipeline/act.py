@@ -23,6 +23,7 @@ from safety.ports import Gate, PermitLedger
 from services.intake.contracts import RequestMessage
 from services.kafka.model import Inbound, Publisher
 from services.pipeline.messages import execution_event
+from services.pipeline.progress import Progress
 from services.ports import ExecutionStore
 from services.settings import Topics
 
@@ -125,6 +126,7 @@ class Worker:
     Args:
         holder: the name of this process in claims; unique for each start.
         lease_seconds: how long a claim lives without renewal.
+        progress: tells listeners of each step; left out, they hear of beginning and end alone.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class Worker:
         hooks: Hooks,
         max_concurrent: int = 500,
         lease_seconds: float = 15.0,
+        progress: Progress | None = None,
     ) -> None:
         self._holder = holder
         self._executor = executor
@@ -156,6 +159,7 @@ class Worker:
         self._clock = clock
         self._hooks = hooks
         self._lease = lease_seconds
+        self._progress = progress
         self._keyed = KeyedRunner(max_concurrent)
         self._queued: set[str] = set()
         self._stopping = False
@@ -259,6 +263,8 @@ class Worker:
 
     async def _run_record(self, permit: Permit, record: ExecutionRecord) -> None:
         facts = {"execution": record.id, "runbook": record.plan.runbook_id}
+        if self._progress is not None:
+            self._progress.watch(record)
         # Listeners are told meanwhile: no step waits for Kafka.
         telling = asyncio.ensure_future(self._say(record, "resumed" if record.resumed else "started", ""))
         try:
@@ -273,6 +279,8 @@ class Worker:
             await self._ended(final, permit)
         finally:
             await telling
+            if self._progress is not None:
+                await self._progress.forget(record.id)
 
     async def _ended(self, record: ExecutionRecord, permit: Permit) -> None:
         """Free the target and tell. Neither changes what is recorded; both leases would also run out by themselves."""
@@ -287,7 +295,9 @@ class Worker:
         await self._say(record, "finished", record.error)
 
     async def _say(self, record: ExecutionRecord, event: str, message: str) -> None:
-        """Best effort: the graph has the truth, the topic is for listeners."""
+        """Best effort: the graph has the truth, the topic is for listeners. The end is told after the steps."""
+        if self._progress is not None and event == "finished":
+            await self._progress.forget(record.id)
         try:
             await self._publisher.publish([execution_event(record, event, message, self._topics, self._clock.now())])
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being told, the execution goes on

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from executor.ports import Hooks
@@ -28,6 +30,11 @@ class Catalog:
     def find(self, runbook_id: str) -> LoadedRunbook | None:
         """The loaded version of a runbook."""
         return self._folder.current.runbooks.get(runbook_id)
+
+    @property
+    def runbooks(self) -> Mapping[str, LoadedRunbook]:
+        """The runbooks in force by id: those that steps can call."""
+        return self._folder.current.runbooks
 
     def count(self) -> int:
         """How many runbooks are in force."""

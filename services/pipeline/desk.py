@@ -88,6 +88,9 @@ class ApprovalDesk:
         told = next(
             (told for story in stories for told in story.executions if told.record.id == approval.execution_id), None
         )
+        if approval.step:
+            await self._heard(approval, told, now)
+            return
         if told is None:
             log.error("approval.orphaned", approval_id=approval.id, execution_id=approval.execution_id)
             await self._executions.followed(approval.id)
@@ -96,10 +99,21 @@ class ApprovalDesk:
             return
         await self._publisher.publish([approval_message(approval, told.record.plan.target_key, self._topics, now)])
         await self._executions.followed(approval.id)
+        self._answered(approval, told, now)
+
+    async def _heard(self, approval: Approval, told: ExecutionStory | None, now: datetime) -> None:
+        """An answer about a step is carried out by the execution that waits for it; here it is only told."""
+        key = told.record.plan.target_key if told else approval.execution_id
+        await self._publisher.publish([approval_message(approval, key, self._topics, now)])
+        await self._executions.followed(approval.id)
+        if told is not None:
+            self._answered(approval, told, now)
+
+    def _answered(self, approval: Approval, told: ExecutionStory, now: datetime) -> None:
         self._hooks.event(
             "approval.answered",
             runbook=told.record.plan.runbook_id,
-            step="",
+            step=approval.step,
             decision=approval.status.value,
             seconds=((approval.answered_at or now) - approval.requested_at).total_seconds(),
         )
@@ -176,7 +190,7 @@ class ApprovalDesk:
 
 def _anew(question: Approval, known: Sequence[Approval], attempt: int) -> Approval:
     """The question, under an id of its own when the same one was answered before: a plan can change back."""
-    same = [old for old in known if old.plan_hash == question.plan_hash]
+    same = [old for old in known if old.plan_hash == question.plan_hash and not old.step]
     if open_ := [old for old in same if old.status is ApprovalStatus.PENDING]:
         return open_[0]
     if not same:

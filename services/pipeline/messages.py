@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from executor.model import ExecutionRecord, Status
 from matcher.model import Target
@@ -92,6 +93,7 @@ def approval_message(approval: Approval, target_key: str, topics: Topics, at: da
         by=approval.answered_by or None,
         reason=approval.answer_reason or None,
         expires_at=approval.expires_at,
+        step=approval.step or None,
         at=at,
     )
     return Outbound(
@@ -110,6 +112,30 @@ def execution_event(record: ExecutionRecord, event: str, message: str, topics: T
         verdict=record.verdict.value if record.verdict else None,
         outcome=record.outcome.value if record.outcome else None,
         message=message,
+        at=at,
+    )
+    return Outbound(topics.executions, record.plan.target_key, body.value(), _correlation("", incident_id, record.id))
+
+
+def progress_event(
+    record: ExecutionRecord, event: str, facts: Mapping[str, Any], *, status: Status, topics: Topics, at: datetime
+) -> Outbound:
+    """One moment of one step of an execution, from what the executor's hooks were told."""
+    incident_id = str(record.incident.get("id", ""))
+    body = ExecutionEvent(
+        execution_id=record.id,
+        incident_id=incident_id,
+        event=event,
+        status=status.value,
+        step=facts.get("step_id") or facts.get("step"),
+        name=str(facts.get("step") or "") if facts.get("step_id") else "",
+        phase=facts.get("phase"),
+        action=facts.get("action"),
+        item=facts.get("item"),
+        attempt=facts.get("attempt"),
+        result=facts.get("status"),
+        seconds=facts.get("seconds"),
+        message=str(facts.get("error") or facts.get("reason") or ""),
         at=at,
     )
     return Outbound(topics.executions, record.plan.target_key, body.value(), _correlation("", incident_id, record.id))
