@@ -23,22 +23,20 @@ from matcher.calibration import with_tables
 from matcher.diagnose import SelfEvident
 from matcher.target import TargetResolver
 from runbooks.folder import RunbookFolder
-from safety.policy import PolicySettings
 from safety.redis_gate import RedisGate
 from services.browser import ChromiumScreens, browser_environment, find_browser, runs_as_root
 from services.chat import SlackChat
 from services.clock import SystemClock
+from services.connections import open_gate, open_graph, policy_of
 from services.data import with_data
 from services.graph.approvals import Neo4jApprovalStore
 from services.graph.blast import Neo4jBlastRadius, UnknownTarget
 from services.graph.causes import Neo4jCausalGraph
-from services.graph.connect import Graph, GraphSettings, connect
+from services.graph.connect import Graph
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.fresh import Neo4jFreshSignals
-from services.graph.history import Neo4jGateHistory
 from services.graph.journal import Neo4jJournal
 from services.graph.ledger import Neo4jDecisionLedger
-from services.graph.pauses import Neo4jPauseLog
 from services.graph.permits import Neo4jPermitLedger
 from services.graph.reader import Neo4jGraphReader
 from services.hooks import MultiHooks
@@ -109,47 +107,6 @@ class Parts:
 def holder_name() -> str:
     """The name of this process in claims; a restarted process is another holder."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-def open_graph(settings: Settings) -> Graph:
-    """The graph that the settings name; nothing is sent yet."""
-    return connect(
-        GraphSettings(
-            uri=settings.neo4j.uri,
-            user=settings.neo4j.user,
-            password=settings.neo4j.password.get_secret_value(),
-            database=settings.neo4j.database,
-            encrypted=settings.neo4j.ca_file is not None,
-            ca_file=settings.neo4j.ca_file,
-        )
-    )
-
-
-def policy_of(settings: Settings) -> PolicySettings:
-    """The gate's own limits."""
-    gate = settings.gate
-    return PolicySettings(
-        protected_namespaces=tuple(gate.protected_namespaces),
-        max_blast_radius=gate.max_blast_radius,
-        max_executions_per_hour_total=gate.max_executions_per_hour,
-        min_confidence_floor=gate.min_confidence_floor,
-        provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
-        permit_ttl_seconds=gate.permit_ttl.total_seconds(),
-        lock_lease_seconds=gate.lock_lease.total_seconds(),
-    )
-
-
-def open_gate(settings: Settings, redis: Redis, graph: Graph, clock: SystemClock) -> RedisGate:
-    """The gate on Redis, which fills an emptied store from the graph by itself."""
-    return RedisGate(
-        redis,
-        policy_of(settings),
-        clock,
-        prefix=settings.redis.prefix,
-        timeout_seconds=settings.gate.call_timeout_seconds,
-        history=Neo4jGateHistory(graph),
-        pauses=Neo4jPauseLog(graph, settings.redis.prefix),
-    )
 
 
 async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:

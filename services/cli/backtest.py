@@ -144,7 +144,7 @@ def _run(
 
 def knobs_of(settings: Settings) -> Knobs:
     """The settings that count for matching, planning and the gate."""
-    from services.bootstrap import policy_of  # noqa: PLC0415 - keeps rb --help quick
+    from services.connections import policy_of  # noqa: PLC0415 - keeps rb --help quick
     from services.testing.proposing import Knobs  # noqa: PLC0415 - as above
 
     return Knobs(

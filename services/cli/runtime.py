@@ -96,26 +96,13 @@ def whoami() -> str:
 @asynccontextmanager
 async def open_graph(settings: Settings) -> AsyncIterator[Graph]:
     """The graph, closed afterwards. Its errors say when Neo4j is away."""
-    from services.graph.connect import GraphSettings, connect  # noqa: PLC0415 - keeps rb --help quick
+    from services import connections  # noqa: PLC0415 - keeps rb --help quick
 
-    neo4j = settings.neo4j
-    graph = connect(
-        GraphSettings(
-            uri=neo4j.uri,
-            user=neo4j.user,
-            password=neo4j.password.get_secret_value(),
-            database=neo4j.database,
-            encrypted=neo4j.ca_file is not None,
-            ca_file=neo4j.ca_file,
-            pool=4,
-            acquire_seconds=5,
-            retry_seconds=5,
-        )
-    )
+    graph = connections.open_graph(settings, command=True)
     try:
         yield graph
     finally:
-        await graph.driver.close()
+        await graph.close()
 
 
 @asynccontextmanager
@@ -133,22 +120,11 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
 @asynccontextmanager
 async def open_gate(settings: Settings) -> AsyncIterator[RedisGate]:
     """The gate with its pause switch."""
-    from safety.policy import PolicySettings  # noqa: PLC0415 - keeps rb --help quick
-    from safety.redis_gate import RedisGate  # noqa: PLC0415 - as above
+    from services import connections  # noqa: PLC0415 - keeps rb --help quick
     from services.clock import SystemClock  # noqa: PLC0415 - as above
-    from services.graph.history import Neo4jGateHistory  # noqa: PLC0415 - as above
-    from services.graph.pauses import Neo4jPauseLog  # noqa: PLC0415 - as above
 
     async with open_redis(settings) as client, open_graph(settings) as graph:
-        yield RedisGate(
-            client,
-            PolicySettings(),
-            SystemClock(),
-            prefix=settings.redis.prefix,
-            timeout_seconds=3,  # a person waits here: more patience than the pipeline has
-            history=Neo4jGateHistory(graph),
-            pauses=Neo4jPauseLog(graph, settings.redis.prefix),
-        )
+        yield connections.open_gate(settings, client, graph, SystemClock(), command=True)
 
 
 def console(*, err: bool = False) -> Console:

@@ -1,0 +1,74 @@
+"""The graph and the gate as the settings name them: one place for the pipeline and for the commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from redis.asyncio import Redis
+
+from safety.policy import PolicySettings
+from safety.redis_gate import RedisGate
+from services.clock import SystemClock
+from services.graph.connect import Graph, GraphSettings, connect
+from services.graph.history import Neo4jGateHistory
+from services.graph.pauses import Neo4jPauseLog
+from services.settings import Settings
+
+_COMMAND_GATE_SECONDS = 3.0
+"""A person waits for the answer of a command: more patience than the pipeline has."""
+
+
+def open_graph(settings: Settings, *, command: bool = False) -> Graph:
+    """The graph; nothing is sent yet.
+
+    Args:
+        settings: checked already.
+        command: for one command: few connections, and it gives up sooner than the pipeline.
+    """
+    neo4j = settings.neo4j
+    wanted = GraphSettings(
+        uri=neo4j.uri,
+        user=neo4j.user,
+        password=neo4j.password.get_secret_value(),
+        database=neo4j.database,
+        encrypted=neo4j.ca_file is not None,
+        ca_file=neo4j.ca_file,
+    )
+    return connect(replace(wanted, pool=4, acquire_seconds=5, retry_seconds=5) if command else wanted)
+
+
+def policy_of(settings: Settings) -> PolicySettings:
+    """The gate's own limits."""
+    gate = settings.gate
+    return PolicySettings(
+        protected_namespaces=tuple(gate.protected_namespaces),
+        max_blast_radius=gate.max_blast_radius,
+        max_executions_per_hour_total=gate.max_executions_per_hour,
+        min_confidence_floor=gate.min_confidence_floor,
+        provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
+        permit_ttl_seconds=gate.permit_ttl.total_seconds(),
+        lock_lease_seconds=gate.lock_lease.total_seconds(),
+    )
+
+
+def open_gate(
+    settings: Settings, redis: Redis, graph: Graph, clock: SystemClock, *, command: bool = False
+) -> RedisGate:
+    """The gate on Redis, which fills an emptied store from the graph by itself.
+
+    Args:
+        settings: checked already.
+        redis: closed by the caller.
+        graph: closed by the caller.
+        clock: time.
+        command: for one command, see ``open_graph``.
+    """
+    return RedisGate(
+        redis,
+        policy_of(settings),
+        clock,
+        prefix=settings.redis.prefix,
+        timeout_seconds=_COMMAND_GATE_SECONDS if command else settings.gate.call_timeout_seconds,
+        history=Neo4jGateHistory(graph),
+        pauses=Neo4jPauseLog(graph, settings.redis.prefix),
+    )
