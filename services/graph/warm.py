@@ -25,9 +25,9 @@ _LISTS = frozenset({"rows", "ids", "rids", "alert_keys", "alerts", "events", "sy
     "statuses",
     "severities",
 }
-_NUMBERS = frozenset({"limit", "lease_ms", "window_ms", "unclaimed_ms", "hold_seconds", "per_symptom", "version"}) | {
-    "memory_ms"
-}
+_NUMBERS = frozenset(
+    {"limit", "lease_ms", "window_ms", "memory_ms", "unclaimed_ms", "hold_seconds", "per_symptom", "version"}
+) | {"memory_ms"}
 
 
 async def warm(graph: Graph) -> int:
