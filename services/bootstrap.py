@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from executor.actions import action_schemas
 from executor.actions.base import World
 from executor.exec_rules import ExecRules
+from executor.notify import Notifier
 from executor.planner import Planner
 from executor.runner import Executor
 from executor.settings import ExecutorSettings
@@ -57,6 +58,7 @@ from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
+from services.pipeline.questions import Questions
 from services.pipeline.progress import Progress
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.plugins import all_actions
@@ -326,6 +328,7 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         topics=topics,
         hooks=parts.hooks,
         handoff=worker.submit if worker else None,
+        asked=Questions(Notifier(acting, parts.hooks, masker.text)).ask,
     )
     duties: list[tuple[str, Duty]] = []
     ingest = None

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 Handoff = Callable[[RequestMessage, ExecutionRecord | None], None]
 """Takes a permitted request inside this process, ahead of Kafka's copy, with the execution as it was recorded."""
+Asked = Callable[[ExecutionRecord], None]
+"""Told of each execution that now waits for a human; must be quick and must not raise."""
 
 
 class Committer:
@@ -35,6 +37,7 @@ class Committer:
     Args:
         handoff: the worker of this process, if it has one. Only a short cut: Kafka carries the request as well, and
             the claim in the graph makes it run once.
+        asked: tells people that they are asked.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Committer:
         topics: Topics,
         hooks: Hooks,
         handoff: Handoff | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self._ledger = ledger
         self._gate = gate
@@ -53,6 +57,7 @@ class Committer:
         self._topics = topics
         self._hooks = hooks
         self._handoff = handoff
+        self._asked = asked
 
     async def commit(self, written: Sequence[DecisionRecord | Repeat], dead: Sequence[Outbound] = ()) -> None:
         """Record, confirm, publish.
@@ -78,8 +83,15 @@ class Committer:
         messages = [*outbound_of([*permits, *others], self._topics), *dead]
         if messages:
             await self._publisher.publish(messages)
+        self._ask(told)
         for record in records:
             self._tell(record)
+
+    def _ask(self, told: Sequence[DecisionRecord]) -> None:
+        for record in told:
+            pending = record.approval is not None and record.approval.status is ApprovalStatus.PENDING
+            if self._asked and pending and record.execution:
+                self._asked(record.execution)
 
     async def _as_recorded(self, numbers: Sequence[str]) -> list[DecisionRecord]:
         """Decisions whose input is read again: the crash may have come before they were published."""
