@@ -1,6 +1,7 @@
 """Approvals: one question to a human about one plan, answered once.
 
-pending ──approve──> approved ──overtake──> overtaken    (the plan changed before it was carried out)
+pending ──approve──> pending                             (a rule needs more people)
+        ──approve──> approved ──overtake──> overtaken    (the plan changed before it was carried out)
         ──deny─────> denied
         ──expire───> expired
         ──overtake─> overtaken                           (the plan changed before anybody answered)
@@ -16,6 +17,7 @@ from typing import Protocol
 from uuid import UUID, uuid5
 
 from safety.model import GrantedApproval
+from safety.quorum import Rule, Yes, missing, objection, person
 
 _SPACE = UUID("8d7c5a9e-6b0f-5e58-9d6c-3f0b8f5a1c27")
 
@@ -59,6 +61,10 @@ class Approval:
         reasons: why a human is asked.
         answered_by: who approved or denied; for the pipeline's own verbs what it calls itself.
         step: which step of a running execution it is about; empty for the plan as a whole.
+        rules: of the runbook, those that apply; every one must be satisfied.
+        yeses: who said yes so far.
+        choice: the reason for a no that was chosen among those of the rules.
+        bypass: emergency ways around it that the runbook names; for people, none can be used yet.
     """
 
     id: str
@@ -73,6 +79,17 @@ class Approval:
     answer_reason: str = ""
     answered_at: datetime | None = None
     step: str = ""
+    rules: tuple[Rule, ...] = ()
+    yeses: tuple[Yes, ...] = ()
+    choice: str = ""
+    bypass: tuple[str, ...] = ()
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Who still has to say yes, one text for each rule that is not satisfied."""
+        names = [yes.by for yes in self.yeses]
+        found = ((rule.name, missing(rule, names)) for rule in self.rules)
+        return tuple(f"{name}: {who}" for name, who in found if who)
 
 
 class ApprovalProblem(StrEnum):
@@ -85,6 +102,8 @@ class ApprovalProblem(StrEnum):
     PLAN_CHANGED = "plan_changed"
     NO_NAME = "no_name"
     NO_REASON = "no_reason"
+    NOT_AS_ASKED = "not_as_asked"
+    SAID_ALREADY = "said_already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +138,17 @@ def ask(
     timeout: timedelta,
     attempt: int = 1,
     step: str = "",
+    rules: Sequence[Rule] = (),
+    bypass: Sequence[str] = (),
 ) -> Approval:
     """A new question, pending until ``now + timeout``; with ``step`` it is about that step alone."""
     identity = approval_id(execution_id, plan_hash, attempt, step)
-    return Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons), step=step)
+    asked = Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons), step=step)
+    return replace(asked, rules=tuple(rules), bypass=tuple(bypass))
 
 
 def _objection(
-    approval: Approval, verb: Verb, by: str, reason: str, now: datetime
+    approval: Approval, verb: Verb, *, by: str, reason: str, now: datetime, choice: str
 ) -> tuple[ApprovalProblem, str] | None:
     """What speaks against an answer that the transition table allows."""
     over = now >= approval.expires_at
@@ -138,13 +160,25 @@ def _objection(
         return ApprovalProblem.EXPIRED, f"the approval expired at {approval.expires_at.isoformat()}"
     if verb is Verb.EXPIRE and not over:
         return ApprovalProblem.NOT_EXPIRED, f"the approval is open until {approval.expires_at.isoformat()}"
-    return None
+    return _not_as_asked(approval, verb, by, reason, choice) if verb in {Verb.APPROVE, Verb.DENY} else None
+
+
+def _not_as_asked(
+    approval: Approval, verb: Verb, by: str, reason: str, choice: str
+) -> tuple[ApprovalProblem, str] | None:
+    """What the rules have against an answer of a person."""
+    if verb is Verb.APPROVE and person(by) in {person(yes.by) for yes in approval.yeses}:
+        return ApprovalProblem.SAID_ALREADY, f"{by.strip()} said yes already; somebody else has to"
+    said = objection(approval.rules, says_yes=verb is Verb.APPROVE, comment=reason, choice=choice)
+    return (ApprovalProblem.NOT_AS_ASKED, said) if said else None
 
 
 def answer(
-    approval: Approval, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+    approval: Approval, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
 ) -> Approval | ApprovalError:
     """The approval after an answer, or why the answer does not count.
+
+    A yes that is not enough for the rules is kept, and the approval stays pending.
 
     Args:
         approval: the question as it stands.
@@ -153,6 +187,7 @@ def answer(
         reason: why; a denial needs one.
         now: wall clock, UTC.
         plan_hash: hash of the plan that the answer was given to. To overtake it is the new plan's.
+        choice: which of the answers that the rules offer.
     """
     status = TRANSITIONS.get((approval.status, verb))
     if status is None:
@@ -162,9 +197,16 @@ def answer(
     if verb in {Verb.APPROVE, Verb.DENY} and plan_hash != approval.plan_hash:
         text = "the answer was given to another plan than the one that is asked about"
         return ApprovalError(ApprovalProblem.PLAN_CHANGED, text, approval.status)
-    if objection := _objection(approval, verb, by, reason, now):
-        return ApprovalError(*objection, approval.status)
-    return replace(approval, status=status, answered_by=by.strip(), answer_reason=reason.strip(), answered_at=now)
+    if problem := _objection(approval, verb, by=by, reason=reason, now=now, choice=choice):
+        return ApprovalError(*problem, approval.status)
+    who, why = by.strip(), reason.strip()
+    if verb is not Verb.APPROVE:
+        return replace(approval, status=status, answered_by=who, answer_reason=why, answered_at=now, choice=choice)
+    more = replace(approval, yeses=(*approval.yeses, Yes(who, now, why, choice)))
+    if more.lacking:
+        return more
+    people = ", ".join(yes.by for yes in more.yeses)
+    return replace(more, status=status, answered_by=people, answer_reason=why, answered_at=now)
 
 
 def granted(approval: Approval) -> GrantedApproval | None:
@@ -190,7 +232,7 @@ class ApprovalStore(Protocol):
         ...
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
     ) -> Approval | ApprovalError:
         """Answer as ``approvals.answer`` does, atomically: of two answers at once only one counts."""
         ...

@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import runtime
+from services.cli import runtime, story
 
 if TYPE_CHECKING:
     from executor.model import ExecutionRecord
@@ -29,6 +29,9 @@ _LEAST_PREFIX = 4
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Which = Annotated[str, typer.Argument(help="Id of the approval or its execution; the beginning will do.", metavar="ID")]
+Choice = Annotated[
+    str, typer.Option("--choice", help="One of the answers that the runbook's rules offer.", show_default=False)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
 By = Annotated[str, typer.Option("--by", help="Who answers. Default: the user of this terminal.", show_default=False)]
 
@@ -66,6 +69,9 @@ class Question:
         told = {name: getattr(approval, name) for name in approval.__slots__}
         return told | {
             "reasons": list(approval.reasons),
+            "rules": [asdict(rule) for rule in approval.rules],
+            "yeses": [asdict(yes) for yes in approval.yeses],
+            "lacking": list(approval.lacking),
             "runbook": f"{plan.runbook_id} {plan.runbook_version}" if plan else None,
             "target": plan.target_key if plan else None,
             "steps": [
@@ -122,11 +128,17 @@ def approvals_approve(
     which: Which,
     *,
     reason: Annotated[str, typer.Option("--reason", help="Goes on record.", show_default=False)] = "",
+    choice: Choice = "",
     by: By = "",
+    bypass: Annotated[
+        str, typer.Option("--bypass", help="Emergency bypass of the runbook; not available yet.", show_default=False)
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Say yes to a plan, after showing it. The yes is good for this very plan, once, while it has not expired.
+
+    Where the runbook's rules ask for several people, each says yes by themselves; the plan runs after the last one.
 
     Examples:
       rb approvals approve 5f0c2a
@@ -134,13 +146,17 @@ def approvals_approve(
     """
     from safety.approvals import Verb  # noqa: PLC0415 - keeps rb --help quick
 
-    _answer(which, Verb.APPROVE, by, reason, yes=yes, as_json=as_json)
+    if bypass:
+        told_roles = "an emergency bypass is for roles, and roles cannot be checked before a later release"
+        raise runtime.CommandError(f"not available yet: {told_roles}", 2)
+    _answer(which, Verb.APPROVE, by, reason, choice, yes=yes, as_json=as_json)
 
 
 def approvals_deny(
     which: Which,
     *,
     reason: Annotated[str, typer.Option("--reason", help="Why not; needed, goes on record.", show_default=False)] = "",
+    choice: Choice = "",
     by: By = "",
     yes: Yes = False,
     as_json: Json = False,
@@ -154,7 +170,7 @@ def approvals_deny(
 
     if not reason.strip():
         raise runtime.CommandError("say why with --reason: the record keeps it", 2)
-    _answer(which, Verb.DENY, by, reason, yes=yes, as_json=as_json)
+    _answer(which, Verb.DENY, by, reason, choice, yes=yes, as_json=as_json)
 
 
 async def questions(stores: Stores, status: Shown) -> list[Question]:
@@ -186,7 +202,7 @@ async def find(stores: Stores, which: str) -> Question:
     return Question(chosen[0], await stores.executions.load(chosen[0].execution_id))
 
 
-async def answer(stores: Stores, question: Question, verb: Verb, by: str, reason: str) -> Approval:
+async def answer(stores: Stores, question: Question, verb: Verb, by: str, reason: str, *, choice: str = "") -> Approval:
     """Write the answer to the plan that was shown.
 
     Raises:
@@ -196,7 +212,13 @@ async def answer(stores: Stores, question: Question, verb: Verb, by: str, reason
 
     plan_hash = question.execution.plan.hash if question.execution else ""
     answered = await stores.approvals.answer(
-        question.approval.id, verb, by=by, reason=reason, now=datetime.now(UTC), plan_hash=plan_hash
+        question.approval.id,
+        verb,
+        by=by,
+        reason=reason,
+        now=datetime.now(UTC),
+        plan_hash=plan_hash,
+        choice=choice,
     )
     if isinstance(answered, ApprovalError):
         raise runtime.CommandError(f"this answer does not count: {answered.message}")
@@ -221,6 +243,7 @@ def told(question: Question) -> str:
     lines = [f"Approval {approval.id}: {approval.status}", *(f"  why a human: {reason}" for reason in approval.reasons)]
     if approval.answered_by:
         lines.append(f"  answered by {approval.answered_by}: {approval.answer_reason or 'no reason given'}")
+    lines += [f"  {line}" for line in story.demands(approval)]
     lines.append(f"  open until {approval.expires_at:%Y-%m-%d %H:%M:%S} UTC; execution {approval.execution_id}")
     if execution is None:
         return "\n".join([*lines, "The plan is not on record."])
@@ -240,7 +263,7 @@ def told(question: Question) -> str:
     return "\n".join(lines)
 
 
-def _answer(which: str, verb: Verb, by: str, reason: str, *, yes: bool, as_json: bool) -> None:
+def _answer(which: str, verb: Verb, by: str, reason: str, choice: str, *, yes: bool, as_json: bool) -> None:
     who = by.strip() or runtime.whoami()
 
     async def work() -> Question:
@@ -249,7 +272,7 @@ def _answer(which: str, verb: Verb, by: str, reason: str, *, yes: bool, as_json:
             question = await find(stores, which)
             if not yes:
                 _confirm(question, verb)
-            answered = await answer(stores, question, verb, who, reason)
+            answered = await answer(stores, question, verb, who, reason, choice=choice)
         if not await _announce(settings, Question(answered, question.execution)):
             runtime.note("Kafka is away: the answer is on record, and the pipeline finds it by itself within seconds.")
         return Question(answered, question.execution)
@@ -258,7 +281,14 @@ def _answer(which: str, verb: Verb, by: str, reason: str, *, yes: bool, as_json:
     if as_json:
         runtime.print_json(done.as_json())
     else:
-        typer.echo(f"{done.approval.status.capitalize()} by {done.approval.answered_by}: {done.approval.id}")
+        typer.echo(outcome(done.approval))
+
+
+def outcome(approval: Approval) -> str:
+    """What became of an answer, in one line."""
+    if approval.status == "pending":
+        return f"Your yes is kept: {approval.id} still waits for {'; '.join(approval.lacking)}"
+    return f"{approval.status.capitalize()} by {approval.answered_by}: {approval.id}"
 
 
 def _confirm(question: Question, verb: Verb) -> None:
@@ -298,7 +328,7 @@ def _row(question: Question, now: datetime) -> Sequence[str]:
     left = int((approval.expires_at - now).total_seconds())
     return (
         approval.id[:13],
-        approval.status,
+        approval.status + (f" ({len(approval.yeses)} yes)" if approval.status == "pending" and approval.yeses else ""),
         f"{left // 60}m {left % 60}s" if approval.status == "pending" and left > 0 else "-",
         plan.runbook_id if plan else "?",
         plan.target_key if plan else "?",

@@ -197,6 +197,27 @@ def _approval(approval: Approval) -> Iterator[str]:
         yield f"{asked}; by {approval.answered_by} {at(approval.answered_at)}{why}"
     else:
         yield f"{asked}; open until {at(approval.expires_at)}"
+    yield from (f"  {line}" for line in demands(approval))
+
+
+def demands(approval: Approval) -> Iterator[str]:
+    """What the rules ask of people, who said yes so far, and who is still needed."""
+    for rule in approval.rules:
+        who = ", ".join(map(str, rule.approvers)) or "anybody"
+        about = f" about step {rule.step}" if rule.step else ""
+        order = ", one after the other" if rule.order == "sequential" else ""
+        yield f"rule {rule.name}{about}: {who}{order}{', with a comment' if rule.comment_required else ''}"
+        for what, choices in (("yes", rule.approve), ("no", rule.reject)):
+            if choices:
+                yield f"  ways to say {what}: " + ", ".join(f"{one.value} ({one.label})" for one in choices)
+    for yes in approval.yeses:
+        chosen = f" ({yes.choice})" if yes.choice else ""
+        yield f"yes by {yes.by} {yes.at:%Y-%m-%d %H:%M:%S} UTC{chosen}{f': {yes.comment}' if yes.comment else ''}"
+    if approval.status == "pending":
+        yield from (f"still needed: {who}" for who in approval.lacking)
+    if approval.choice:
+        yield f"the no was given as: {approval.choice}"
+    yield from (f"emergency bypass {name}: not available yet" for name in approval.bypass)
 
 
 def _step(number: int, step: PlannedStep) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Neo4jApprovalStore:
         return _approvals(await self._graph.read("approvals_due", now=now))
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
     ) -> Approval | ApprovalError:
         """See the port. A denied or expired question also ends the execution that waits for it."""
 
@@ -52,7 +52,7 @@ class Neo4jApprovalStore:
             if record is None:
                 return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {approval_id}")
             answered = approvals.answer(
-                approval_of(record["a"]), verb, by=by, reason=reason, now=now, plan_hash=plan_hash
+                approval_of(record["a"]), verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice
             )
             if isinstance(answered, Approval):
                 parameters = {"id": approval_id, "facts": approval_row(answered), "ended": _ended(answered)}

@@ -11,13 +11,16 @@ from pydantic import TypeAdapter
 
 from executor.model import Attempt, Evidence, ExecutionRecord, Outcome, Plan, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalStatus
-from services.graph.values import dump, from_millis, instant, millis, moment, unpack
+from safety.quorum import Rule, Yes
+from services.graph.values import dump, from_millis, instant, millis, moment, pack, unpack
 from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
 
 Properties = dict[str, Any]
 
 _ATTEMPTS: TypeAdapter[tuple[Attempt, ...]] = TypeAdapter(tuple[Attempt, ...])
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
+_RULES: TypeAdapter[tuple[Rule, ...]] = TypeAdapter(tuple[Rule, ...])
+_YESES: TypeAdapter[tuple[Yes, ...]] = TypeAdapter(tuple[Yes, ...])
 _LATER = {
     *("plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"),
     "rollback_with",
@@ -180,6 +183,10 @@ def approval_row(approval: Approval) -> Properties:
         "answered_by": approval.answered_by,
         "answer_reason": approval.answer_reason,
         "answered_at": approval.answered_at,
+        "rules": pack(_RULES, approval.rules),
+        "yeses": pack(_YESES, approval.yeses),
+        "choice": approval.choice,
+        "bypass": list(approval.bypass),
         "step": approval.step or None,
     }
 
@@ -198,6 +205,10 @@ def approval_of(row: Mapping[str, Any]) -> Approval:
         answered_by=row.get("answered_by") or "",
         answer_reason=row.get("answer_reason") or "",
         answered_at=moment(row.get("answered_at")),
+        rules=unpack(_RULES, row.get("rules"), ()),
+        yeses=unpack(_YESES, row.get("yeses"), ()),
+        choice=row.get("choice") or "",
+        bypass=tuple(row.get("bypass") or ()),
         step=row.get("step") or "",
     )
 

@@ -22,6 +22,7 @@ from safety.model import Answer, BlastRadius, GateRequest, GrantedApproval, Limi
 from safety.policy import PolicySettings
 from safety.ports import Gate
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
+from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
 from services.records import DecisionKind, DecisionRecord
 
 EARLY: tuple[policy.Check, ...] = (policy.protected_namespaces, policy.confidence)
@@ -151,7 +152,7 @@ class Permits:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
-        return Planned(proposal, plan, asked_again(asked, proposal.match.runbook.runbook, plan))
+        return Planned(proposal, plan, _by_the_runbook(asked, proposal.match.runbook.runbook, plan))
 
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
@@ -189,7 +190,9 @@ class Permits:
                 permit_expires_at=answer.expires_at,
                 numbers=_blast_numbers(planned.request.blast),
             )
-        timeout = min(self._approval_timeout, proposal.match.runbook.runbook.safety.approval_timeout)
+        runbook = proposal.match.runbook.runbook
+        rules = applying(runbook.approvals, planned.plan)
+        timeout = patience(rules, min(self._approval_timeout, runbook.safety.approval_timeout))
         approval = ask(
             proposal.execution_id,
             proposal.match.incident.id,
@@ -198,6 +201,8 @@ class Permits:
             now=now,
             timeout=timeout,
             attempt=proposal.attempt,
+            rules=[asked_of_people(rule) for rule in rules],
+            bypass=bypasses(runbook.approvals),
         )
         return self._record(
             proposal,
@@ -310,6 +315,13 @@ def _with_target(plan: Plan) -> list[str]:
     target = plan.context.get("target") or {}
     parts = [target.get("kind", ""), target.get("namespace", ""), target.get("name", "")]
     return list(dict.fromkeys([*plan.touched, "/".join(part for part in parts if part)]))
+
+
+def _by_the_runbook(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:
+    """The question, with what the runbook asks of people beside the reasons of its plan."""
+    more = reasons_of(applying(runbook.approvals, plan), plan)
+    with_rules = replace(request, approval_reasons=(*request.approval_reasons, *more))
+    return asked_again(with_rules, runbook, plan)
 
 
 def asked_again(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:

@@ -10,6 +10,7 @@ import pytest
 from fakes.memory_approvals import MemoryApprovalStore
 
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb, ask
+from safety.quorum import Approver, Choice, Rule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMEOUT = timedelta(minutes=30)
@@ -146,3 +147,91 @@ async def test_what_is_due_is_found_and_expires(store):
     assert isinstance(expired, Approval)
     assert expired.status is ApprovalStatus.EXPIRED
     assert [each.id for each in await store.due(moment) if each.id in mine] == []
+
+
+def ruled(*rules: Rule) -> Approval:
+    identity = uuid4()
+    asked = (f"e-{identity}", f"contract-{identity}", "hash-1", ("careful",))
+    return ask(*asked, now=NOW, timeout=TIMEOUT, rules=rules, bypass=("emergency (for sre-lead)",))
+
+
+TWO = Rule(
+    "production",
+    step="restart",
+    approvers=(Approver("role", "on-call", required=True), Approver("team", "platform")),
+    order="sequential",
+    comment_required=True,
+    approve=(Choice("approve", "Approve"),),
+    reject=(Choice("investigate", "Investigate first", needs_comment=True), Choice("wrong-service", "Wrong service")),
+)
+
+
+async def test_a_yes_that_is_not_enough_is_kept_and_the_question_stays_open(store):
+    """Two different people have to say yes; the first one's is on record, and so is what the runbook asked for."""
+    asked = await store.request(ruled(TWO))
+    assert await store.get(asked.id) == asked
+    first = await say(store, asked, by="ada")
+    assert isinstance(first, Approval)
+    assert (first.status, first.answered_by, [yes.by for yes in first.yeses]) == (ApprovalStatus.PENDING, "", ["ada"])
+    assert first.lacking == ("production: 1 more person (role on-call (required), team platform)",)
+    assert await store.get(asked.id) == first
+    second = await say(store, asked, by="bob", now=NOW + timedelta(minutes=1))
+    assert (second.status, second.answered_by) == (ApprovalStatus.APPROVED, "ada, bob")
+    assert [yes.at for yes in second.yeses] == [NOW, NOW + timedelta(minutes=1)]
+    assert await store.get(asked.id) == second
+
+
+async def test_nobody_counts_twice(store):
+    """A second yes of one person is refused, however they spell their name."""
+    asked = await store.request(ruled(TWO))
+    await say(store, asked, by="ada")
+    again = await say(store, asked, by=" Ada ")
+    assert isinstance(again, ApprovalError)
+    assert again.problem is ApprovalProblem.SAID_ALREADY
+    assert (await store.get(asked.id)).status is ApprovalStatus.PENDING
+
+
+async def test_many_people_at_once_are_counted_one_by_one(store):
+    """Of ten who say yes in the same moment the first two count, and no yes is lost or counted twice."""
+    asked = await store.request(ruled(TWO))
+    answers = await asyncio.gather(*(say(store, asked, by=f"p{number}") for number in range(10)))
+    counted = [answer for answer in answers if isinstance(answer, Approval)]
+    assert len(counted) == 2
+    assert len((await store.get(asked.id)).yeses) == 2
+
+
+async def test_one_no_is_enough_and_names_its_reason(store):
+    """A no needs one of the reasons that the rule offers; a comment where that asks for one. It ends the question."""
+    asked = await store.request(ruled(TWO))
+    await say(store, asked, by="ada")
+    facts = {"by": "bob", "now": NOW, "plan_hash": "hash-1"}
+    for reason, choice, words in (
+        ("no", "", "investigate, wrong-service"),
+        ("no", "later", "there is no choice 'later'"),
+    ):
+        refused = await store.answer(asked.id, Verb.DENY, reason=reason, choice=choice, **facts)
+        assert isinstance(refused, ApprovalError)
+        assert refused.problem is ApprovalProblem.NOT_AS_ASKED
+        assert words in refused.message
+    denied = await store.answer(asked.id, Verb.DENY, reason="look first", choice="investigate", **facts)
+    assert (denied.status, denied.choice, denied.answered_by) == (ApprovalStatus.DENIED, "investigate", "bob")
+    assert await store.get(asked.id) == denied
+
+
+async def test_a_comment_that_a_rule_asks_for_is_part_of_every_yes(store):
+    """Without it the yes is none."""
+    asked = await store.request(ruled(Rule("why", comment_required=True)))
+    silent = await store.answer(asked.id, Verb.APPROVE, by="ada", reason=" ", now=NOW, plan_hash="hash-1")
+    assert isinstance(silent, ApprovalError)
+    assert silent.problem is ApprovalProblem.NOT_AS_ASKED
+    assert (await say(store, asked)).status is ApprovalStatus.APPROVED
+
+
+async def test_half_of_the_yeses_expire_with_their_question(store):
+    """No answer is no, and so is half of one."""
+    asked = await store.request(ruled(TWO))
+    await say(store, asked, by="ada")
+    late = NOW + TIMEOUT
+    assert asked.id in {each.id for each in await store.due(late)}
+    expired = await store.answer(asked.id, Verb.EXPIRE, by="rootmend", reason="late", now=late, plan_hash="hash-1")
+    assert expired.status is ApprovalStatus.EXPIRED

@@ -22,12 +22,12 @@ class MemoryApprovalStore:
         return self.approvals.get(approval_id)
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
     ) -> Approval | ApprovalError:
         stored = self.approvals.get(approval_id)
         if stored is None:
             return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {approval_id}")
-        answered = approvals.answer(stored, verb, by=by, reason=reason, now=now, plan_hash=plan_hash)
+        answered = approvals.answer(stored, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice)
         if isinstance(answered, Approval):
             self.approvals[approval_id] = answered
         return answered

@@ -497,10 +497,12 @@ class MemoryStore(MemoryApprovalStore):
     # Approvals
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str
+        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
     ) -> Approval | ApprovalError:
-        answered = await super().answer(approval_id, verb, by=by, reason=reason, now=now, plan_hash=plan_hash)
-        if isinstance(answered, ApprovalError):
+        answered = await super().answer(
+            approval_id, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice
+        )
+        if isinstance(answered, ApprovalError) or answered.status is ApprovalStatus.PENDING:
             return answered
         if answered.status is not ApprovalStatus.OVERTAKEN:
             self.to_follow.add(approval_id)
