@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from executor.actions.base import Action, Found, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.beside import LITERAL, text_or_file
@@ -47,12 +47,19 @@ def _whole(value: str) -> str:
 Argument = Annotated[str, BeforeValidator(_argument), AfterValidator(_whole)]
 
 
+ExitCodes = Annotated[
+    tuple[int, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, int | str) else value),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+]
+
+
 class _Running(Synonyms):
     """What both ways to run a program have in common."""
 
     env: dict[str, Argument] = Field({}, description="Variables; the only place for secrets. Nothing else is inherited")
     stdin: str = Field("", description="Text that the program reads")
-    expected_exit: tuple[int, ...] = Field((0,), description="Exit codes that mean success")
+    expected_exit: ExitCodes = Field((0,), description="Exit codes that mean success")
     expect: str | None = Field(None, description="Expression over `exit_code`, `stdout` and `stderr` that must hold")
     timeout: Seconds | None = Field(None, description="Longest run; left out, the step's own")
 

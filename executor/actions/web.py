@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.calling import MAX_BYTES, READING, Answer, Call, address, bearer, call, early
@@ -22,7 +22,8 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) or value is None else [value]
 
 
-Statuses = Annotated[tuple[int, ...] | None, BeforeValidator(_as_list)]
+_ONE_OR_MORE = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}, {"type": "null"}]}
+Statuses = Annotated[tuple[int, ...] | None, BeforeValidator(_as_list), WithJsonSchema(_ONE_OR_MORE)]
 
 
 class WebhookParams(Params):

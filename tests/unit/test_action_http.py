@@ -169,6 +169,14 @@ def test_a_parameter_given_under_both_its_names_is_refused():
     assert {"required": ["source_url"]} in schema["allOf"][0]["anyOf"]
 
 
+@pytest.mark.parametrize("name", ["webhook", "http_request", "http_post"])
+def test_one_expected_status_needs_no_list(name):
+    """The schema says so too, or the checks would refuse the runbook."""
+    model = default_actions()[name].params_model
+    assert model.model_validate({"url": URL, "expected_status": 404}).expected_status == (404,)
+    assert {"type": "integer"} in model.model_json_schema()["properties"]["expected_status"]["anyOf"]
+
+
 # GraphQL
 
 
