@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "diff": Command("services.cli.diff:diff", "What a changed runbook means for production", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
     "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
+    "replay": Command("services.cli.replay:replay", "One recorded execution again, every difference shown", "Runbooks"),
     "backtest": Command("services.cli.backtest:backtest", "Recorded incidents against changed runbooks", "Runbooks"),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
     "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),

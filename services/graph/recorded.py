@@ -9,15 +9,12 @@ from typing import Any
 import orjson
 
 from services.graph.connect import Graph
-from services.graph.execution_rows import altered
+from services.graph.execution_rows import altered, record_of
 from services.graph.values import moment
 
 _PAGE = 200
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-
-_EXECUTION = ("id", "status", "outcome", "verdict", "error", "attempt", "cooldown_seconds")
-_APPROVAL = ("id", "plan_hash", "status", "answered_by")
 
 Json = dict[str, Any]
 
@@ -42,6 +39,13 @@ class RecordedHistory:
         """Positions of the pause switch, oldest first."""
         rows = await self._graph.read("history_pauses", scope=self._scope)
         return [{**row, "at": moment(row["at"])} for row in rows]
+
+    async def of_execution(self, text: str) -> Sequence[Json]:
+        """The incidents of an execution, found by its id, its incident's or its decision's, or the start of one."""
+        return [
+            incident_of(row["d"], row["executions"])
+            for row in await self._graph.read("history_of_execution", text=text, limit=20)
+        ]
 
     async def incidents(self, since: datetime | None = None, until: datetime | None = None) -> AsyncIterator[Json]:
         """Incidents whose decision was made in this time, oldest first."""
@@ -87,35 +91,25 @@ def execution_of(
     execution: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], approvals: Sequence[Mapping[str, Any]]
 ) -> Json:
     """An execution with its plan, steps, evidence and approvals, as JSON."""
+    record = record_of(execution, steps)
+    changed = [step["id"] for step in steps if altered(step)]
     return {
-        **{key: execution.get(key) for key in _EXECUTION},
-        **{key: moment(execution.get(key)) for key in ("requested_at", "started_at", "verify_from", "finished_at")},
-        "plan": orjson.loads(execution["plan"]),
-        "record": orjson.loads(execution["record"]),
+        "id": record.id,
+        "attempt": execution.get("attempt"),
+        **record.model_dump(mode="json", include={"requested_at", "started_at", "finished_at"}),
+        "plan": record.plan.model_dump(mode="json"),
+        "record": record.model_dump(mode="json", exclude={"plan", "steps"}),
+        "steps": [step.model_dump(mode="json") for step in record.steps],
+        "altered": sorted(changed),
         "evidence": orjson.loads(execution.get("evidence") or "[]"),
         "actions_taken": list(execution.get("actions_taken") or ()),
-        "steps": [_step(step) for step in steps],
-        "approvals": [
-            {
-                **{key: approval.get(key) for key in _APPROVAL},
-                "reasons": list(approval.get("reasons") or ()),
-                **{key: moment(approval.get(key)) for key in ("requested_at", "answered_at")},
-            }
-            for approval in approvals
-        ],
+        "approvals": [_approval(approval) for approval in approvals],
     }
 
 
-def _step(step: Mapping[str, Any]) -> Json:
-    """One run of one step; ``altered`` when it is no longer what the journal wrote."""
-    told = {
-        k: moment(v) if hasattr(v, "iso_format") else v for k, v in step.items() if k not in ("execution_id", "digest")
-    }
+def _approval(approval: Mapping[str, Any]) -> Json:
     return {
-        **told,
-        "before": orjson.loads(step["before"]) if step.get("before") else None,
-        "output": orjson.loads(step["output"]) if step.get("output") else None,
-        "error": step.get("error") or "",
-        "finished_at": moment(step.get("finished_at")),
-        **({"altered": True} if altered(step) else {}),
+        **{key: approval.get(key) for key in ("id", "plan_hash", "status", "answered_by")},
+        "reasons": list(approval.get("reasons") or ()),
+        **{key: moment(approval.get(key)) for key in ("requested_at", "answered_at")},
     }

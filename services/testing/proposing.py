@@ -25,7 +25,7 @@ from runbooks.model import LoadedRunbook
 from safety.model import BlastRadius, GateRequest, GrantedApproval
 from safety.policy import PolicySettings
 from services.pipeline.permit import EARLY, NOT_COUNTED, question
-from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, recorded_world
+from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, leaves, recorded_world
 
 _INCIDENT = TypeAdapter(Incident)
 Json = Mapping[str, Any]
@@ -220,7 +220,7 @@ def effects_of(plan: Json) -> tuple[str, ...]:
     Reads, names and texts for people are no effects: a plan that only looks at other things is the same plan.
     """
     ways = (("", plan["steps"]), ("rollback: ", plan.get("rollback") or ()))
-    return tuple(f"{way}{line}" for way, steps in ways for step in steps for line in _effects(step))
+    return tuple(f"{way}{line}" for way, steps in ways for step in leaves(steps) for line in _effects(step))
 
 
 def _effects(step: Json) -> list[str]:

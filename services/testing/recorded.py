@@ -235,14 +235,20 @@ def facts_of(execution: Json | None) -> Facts:
         return NOTHING
     plan = execution["plan"]
     objects: dict[tuple[str, str, str], Seen] = {}
-    for step in (*plan["steps"], *plan.get("rollback", ())):
+    for step in leaves((*plan["steps"], *plan.get("rollback", ()))):
         for change in step.get("changes") or ():
             _keep(objects, _changed(change))
         if step["action"] == "kubectl_get" and step.get("planned") and not step["params"].get("field"):
             _keep(objects, _read(step.get("result")))
     for run in execution.get("steps") or ():
         _add_prior(objects, run.get("before") or {})
-    return Facts(objects, plan["steps"])
+    return Facts(objects, tuple(leaves(plan["steps"])))
+
+
+def leaves(steps: Sequence[Json]) -> Iterator[Json]:
+    """The steps of a recorded plan; of one that repeats, the step of each item."""
+    for step in steps:
+        yield from step.get("each") or (step,)
 
 
 def _keep(objects: dict[tuple[str, str, str], Seen], seen: Seen | None) -> None:
@@ -315,7 +321,7 @@ class FromRecord(Action[Any]):
         return await self._inner.plan(params, facts, world)
 
     def _recorded(self, given: Mapping[str, Any], facts: TargetFacts) -> Planned | None:
-        forms = (given, _aimed(given, facts))
+        forms = (given, _aimed(given, facts), *_placed(given, facts))
         for step in self._facts.steps:
             if step["action"] == self.name and not step.get("deferred") and step["params"] in forms:
                 if step["access"] == "read" and not step.get("planned"):
@@ -343,6 +349,17 @@ def _aimed(given: Mapping[str, Any], facts: TargetFacts) -> Mapping[str, Any]:
     except PlanError:
         return given
     return {**given, "resource": found.kind, "name": found.name, "namespace": found.namespace}
+
+
+def _placed(given: Mapping[str, Any], facts: TargetFacts) -> Iterator[Mapping[str, Any]]:
+    """Manifests with their namespace as planning fills it in, and with the fields of others taken over or not."""
+    manifests = given.get("manifest")
+    if not isinstance(manifests, list):
+        return
+    namespace = given.get("namespace") or facts.namespace
+    placed = [{**one, "metadata": {"namespace": namespace, **one.get("metadata", {})}} for one in manifests]
+    for force in (False, True):
+        yield {**given, "manifest": placed, "force": force}
 
 
 def _refuse_unknown_field(given: Mapping[str, Any], facts: TargetFacts, world: World) -> None:
