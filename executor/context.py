@@ -11,6 +11,7 @@ from executor.actions.base import TargetFacts
 from executor.jsonpath import extract
 from executor.model import ExecutionRecord, ObjectRef, Plan, PlannedStep, StepRun, StepStatus
 from executor.phases import ROLLBACK, STEP, failed_index
+from matcher.facts import incident_facts, target_facts
 from matcher.model import Match
 
 NOT_RUN = "not_run"
@@ -42,59 +43,19 @@ def template_context(match: Match, params: Mapping[str, Any], execution_id: str 
     is not known is left out, so that a template that needs it fails by name and never renders an empty text.
     Parameters are also known by their bare names.
     """
-    incident = match.incident
-    signal, cause = incident.signal, incident.cause
-    facts = {
-        "id": incident.id,
-        "event_id": signal.event_id,
-        "event_time": signal.event_time.isoformat(),
-        "tenant": incident.tenant,
-        "cluster": incident.cluster,
-        "reason": cause.reason,
-        "severity": signal.severity,
-        "message": signal.message,
-        "symptom": {"reason": signal.reason, "event_id": signal.event_id},
-        "root_cause": {"reason": cause.reason, "event_id": cause.event_id},
-        "rca_confidence": cause.confidence,
-        "labels": dict(signal.labels),
-        "resource": _resource(match),
-    }
     path = match.runbook.path
     execution = {"id": execution_id, "runbook": match.runbook.runbook.id, "folder": str(path.parent) if path else ""}
     named = {name: value for name, value in params.items() if name not in _RESERVED}
-    return {**named, "incident": facts, "target": _target(match), "params": dict(params), "execution": execution}
+    return {
+        **named,
+        "incident": incident_facts(match.incident),
+        "target": target_facts(match.incident),
+        "params": dict(params),
+        "execution": execution,
+    }
 
 
 _RESERVED = frozenset({"incident", "target", "params", "execution", "steps", "secrets", "state", "item", "each"})
-
-
-def _resource(match: Match) -> dict[str, str]:
-    subject, target = match.incident.cause.subject, match.incident.target
-    owned = target.kind not in ("Pod", "Node")
-    known = {
-        "kind": subject.kind,
-        "name": subject.name,
-        "namespace": subject.namespace or target.namespace,
-        "uid": subject.uid,
-        "controller": target.name if owned else "",
-        "controller_kind": target.kind if owned else "",
-        "container_name": target.container,
-        "node": target.name if target.kind == "Node" else target.node,
-    }
-    return {name: value for name, value in known.items() if value}
-
-
-def _target(match: Match) -> dict[str, str]:
-    target = match.incident.target
-    return {
-        "kind": target.kind,
-        "name": target.name,
-        "namespace": target.namespace,
-        "uid": target.uid,
-        "container": target.container,
-        "pod": target.pod,
-        "node": target.name if target.kind == "Node" else target.node,
-    }
 
 
 def facts_of(context: Mapping[str, Any]) -> TargetFacts:

@@ -71,7 +71,7 @@ class Planner:
             Temporary: the cluster did not answer; planning again may work.
         """
         runbook = match.runbook.runbook
-        params = resolve_parameters(runbook, self._parameters.get(runbook.id) or {})
+        params = resolve_parameters(runbook, {**(self._parameters.get(runbook.id) or {}), **match.parameters})
         context = template_context(match, params, execution_id)
         draft, called = Draft(runbook, context, chain=(runbook.id,)), Called()
         terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
@@ -93,7 +93,7 @@ class Planner:
             context=context,
             namespaces=namespaces(facts, everything),
             touched=touched(facts, everything),
-            approval_reasons=tuple(dict.fromkeys([*reasons, *doubts, *draft.reasons])),
+            approval_reasons=tuple(dict.fromkeys(filter(None, [match.suggested, *reasons, *doubts, *draft.reasons]))),
             dry_run_first=any(one.runbook.safety.dry_run_first for one in called.drafts),
             procedures=procedures,
             scopes=called.scopes,

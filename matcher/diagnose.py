@@ -3,7 +3,8 @@
 A signal is never taken for its own cause, not even when its reason sounds like one (an ``OOMKilled`` event without an
 edge): KGroot never links two events of the same pod, so that would happen often, and a symptom is not evidence of a
 cause. Who wants it for some reasons lists them as ``self_evident``; the score is then that of the writer
-``self-evident``, calibrated like any other.
+``self-evident``, calibrated like any other. An alert that a runbook or a mapping names (``matcher.alerts``) is its own
+cause as well, beside those that were found, with a confidence that the operator sets.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ class SelfEvident:
 
 NOTHING_SELF_EVIDENT = SelfEvident()
 
+ALERT = "alert"
+"""The writer of causes that are an alert which a runbook or a mapping names: the alert stands for its own cause."""
+
 
 def diagnose(
     received: Received,
     graph_causes: Iterable[Cause] | None,
     tables: Tables = BUILT_IN,
     self_evident: SelfEvident = NOTHING_SELF_EVIDENT,
+    alert_confidence: float | None = None,
 ) -> Diagnosis | None:
     """The signal's causes, most credible first, or None when there is none.
 
@@ -52,6 +57,8 @@ def diagnose(
         graph_causes: raw causes that the graph has for it.
         tables: calibration by writer.
         self_evident: reasons that are their own cause.
+        alert_confidence: a runbook or mapping names this alert, so that it is its own cause, trusted no more than this;
+            None when nobody does.
 
     Of two accounts of one event the higher confidence counts. Order: confidence, then fewer hops, then the earlier
     event, then the event id: the same inputs always give the same first cause.
@@ -63,9 +70,12 @@ def diagnose(
     for cause in (*told, *found):
         known = merged.get(cause.event_id)
         merged[cause.event_id] = cause if known is None else _stronger(known, cause)
+    if alert_confidence is not None and signal.subject.name:
+        trusted = min(calibrate(alert_confidence, ALERT, tables), alert_confidence)
+        merged[signal.event_id] = _as_cause(signal, ALERT, alert_confidence, trusted)
     if not merged:
         return _own(signal, tables, self_evident)
-    rca_from = "both" if told and found else "message" if told else "graph"
+    rca_from = "both" if told and found else "graph" if found else "message"
     return Diagnosis(signal, tuple(sorted(merged.values(), key=credibility)), rca_from)
 
 
@@ -103,14 +113,19 @@ def _stronger(one: Cause, other: Cause) -> Cause:
 def _own(signal: Signal, tables: Tables, self_evident: SelfEvident) -> Diagnosis | None:
     if not signal.subject.name or not any(same_reason(signal.reason, reason) for reason in self_evident.reasons):
         return None
-    cause = Cause(
+    confidence = calibrate(self_evident.score, SELF_EVIDENT, tables)
+    return Diagnosis(signal, (_as_cause(signal, SELF_EVIDENT, self_evident.score, confidence),), "message")
+
+
+def _as_cause(signal: Signal, writer: str, score: float, confidence: float) -> Cause:
+    """The signal as the cause of itself."""
+    return Cause(
         event_id=signal.event_id,
         reason=signal.reason,
         subject=signal.subject,
-        raw_score=self_evident.score,
-        writer=SELF_EVIDENT,
-        confidence=calibrate(self_evident.score, SELF_EVIDENT, tables),
+        raw_score=score,
+        writer=writer,
+        confidence=confidence,
         hops=0,
         event_time=signal.event_time,
     )
-    return Diagnosis(signal, (cause,), "message")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from runbooks.model import LoadedRunbook
 
@@ -48,6 +49,7 @@ class Signal:
         alert_key: stable over firing and resolved deliveries of the same alert.
         received_at: the broker's time of the message, UTC. Windows are measured with it, because an Alertmanager
             alert keeps its ``startsAt`` over all of its deliveries; None reads as ``event_time``.
+        annotations: of an Alertmanager alert, as its rule wrote them; mappings look at them.
     """
 
     event_id: str
@@ -64,6 +66,7 @@ class Signal:
     message: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seen_at(self) -> datetime:
@@ -176,11 +179,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An incident with the runbook that answers it, and why this one won."""
+    """An incident with the runbook that answers it, and why this one won.
+
+    Attributes:
+        parameters: values that a mapping took from the alert; they go before those of the settings.
+        suggested: why the runbook is only suggested, so that a human has to say yes; empty when it is not.
+        notify_channel: who hears of a suggestion.
+    """
 
     incident: Incident
     runbook: LoadedRunbook
     candidates: tuple[Candidate, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    suggested: str = ""
+    notify_channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)

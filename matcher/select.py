@@ -1,12 +1,14 @@
 """Which runbook answers an incident: the most specific one that applies.
 
-A runbook is a candidate when one of its ``root_cause_reason`` patterns meets the cause's reason. It applies when every
-further part of its trigger holds as well. What is not known (no symptom reason, no kind) holds nowhere.
+A runbook is a candidate when one of its ``root_cause_reason`` patterns meets the cause's reason, or when the alert
+itself is named by its ``alert`` patterns or by a mapping (``matcher.alerts``). It applies when every further part of
+its trigger holds as well. What is not known (no symptom reason, no kind) holds nowhere. A cause that is nothing but the
+alert itself counts only for those that name the alert.
 
 Of those that apply, the first difference in this list decides:
 
 1. its ``min_confidence`` is reached
-2. how the reason is met: by name, by glob, by another name of the same family (``matcher.reasons``)
+2. how the reason is met: by name, by glob, by another name of the same family (``matcher.reasons``), by the alert alone
 3. the longer literal part of the glob
 4. the symptom's reason is given
 5. kinds are given
@@ -30,14 +32,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 
+from matcher.alerts import AlertIndex, ByAlert
+from matcher.diagnose import ALERT
+from matcher.facts import incident_facts, target_facts
 from matcher.kinds import canonical_kind
-from matcher.model import Candidate, Incident, Match, NoMatch
+from matcher.model import Candidate, Cause, Incident, Match, NoMatch, Signal, Target
 from matcher.patterns import GlobIndex, any_matches, is_glob, literal_length, matches
 from matcher.reasons import canonical_reason, family, same_reason
+from runbooks.mappings import NO_MAPPINGS, Mappings
 from runbooks.model import LoadedRunbook, Trigger
+from runbooks.templates import TemplateError, evaluate
 
-_BY_NAME, _BY_GLOB, _BY_ALIAS = 2, 1, 0
+_BY_NAME, _BY_GLOB, _BY_ALIAS, _BY_ALERT = 2, 1, 0, -1
 _LABELS = (
     "confidence",
     "how the reason is met",
@@ -59,19 +67,36 @@ _NUMBER = re.compile(r"\d+")
 _REMEMBERED = 4096
 
 
+class Own(Enum):
+    """Whether an alert is its own cause."""
+
+    NO = "no"
+    SUGGESTED = "suggested"
+    """Only when nothing else is found: a human is asked then, and there is time to look."""
+    YES = "yes"
+
+
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A runbook whose trigger meets a reason, and how."""
+    """A runbook whose trigger meets a reason or an alert, and how."""
 
     runbook: LoadedRunbook
     how: int
     literal: int
+    by_alert: bool = False
 
 
 class RunbookIndex:
-    """Runbooks by the reasons that they answer. Never changes; a new set of runbooks is a new index."""
+    """Runbooks by the reasons and alerts that they answer. Never changes; a new set of runbooks is a new index.
 
-    def __init__(self, runbooks: Iterable[LoadedRunbook]) -> None:
+    Args:
+        runbooks: those in force.
+        mappings: of alerts to runbooks.
+    """
+
+    def __init__(self, runbooks: Iterable[LoadedRunbook], mappings: Mappings = NO_MAPPINGS) -> None:
+        runbooks = tuple(runbooks)
+        self._alerts = AlertIndex(runbooks, mappings)
         self._by_name: dict[str, list[LoadedRunbook]] = {}
         self._by_glob: dict[str, list[LoadedRunbook]] = {}
         self._size = 0
@@ -92,22 +117,67 @@ class RunbookIndex:
 
     def select(self, incident: Incident) -> Match | NoMatch:
         """The runbook that answers the incident; every other candidate with the reason why it lost."""
-        named = self._naming(incident.cause.reason)
+        named = self._candidates(incident)
         rejected: list[Candidate] = []
         applying: list[tuple[tuple[int, ...], _Named]] = []
         for candidate in named:
-            why = _why_not(candidate.runbook.runbook.trigger, incident)
+            why = self._why_not(candidate, incident)
             score = _score(candidate, incident)
             if why:
                 rejected.append(_candidate(candidate, score, why))
             else:
                 applying.append((score, candidate))
         if not applying:
-            return NoMatch(incident, tuple(rejected), _no_match(incident, len(rejected)))
+            related = self._alerts.related(incident.signal)
+            hint = f"; related: {', '.join(related)}" if related else ""
+            return NoMatch(incident, tuple(rejected), _no_match(incident, len(rejected)) + hint)
         applying.sort(key=lambda pair: (tuple(-part for part in pair[0]), pair[1].runbook.runbook.id))
         (best, winner), *losers = applying
         lost = (_candidate(c, score, _why_lost(score, c, best, winner)) for score, c in losers)
-        return Match(incident, winner.runbook, (_candidate(winner, best, ""), *lost, *rejected))
+        return self.match(incident, winner.runbook, (_candidate(winner, best, ""), *lost, *rejected))
+
+    def match(self, incident: Incident, loaded: LoadedRunbook, candidates: tuple[Candidate, ...]) -> Match:
+        """The incident with this runbook, on the terms that hold for its alert now."""
+        terms = self._alerts.terms(incident.signal, loaded, by_alert=False)
+        channel = self._alerts.mappings.defaults.notify_channel if terms.suggested else ""
+        return Match(incident, loaded, candidates, terms.parameters, terms.suggested, channel)
+
+    def own(self, signal: Signal) -> Own:
+        """Whether the alert is its own cause: a runbook that it names may apply, as far as can be told by now."""
+        found = Own.NO
+        for named in self._alerts.naming(signal):
+            terms = self._alerts.terms(signal, named.runbook, by_alert=True)
+            if terms.why_not or _why_not(named.runbook.runbook.trigger, _provisional(signal)):
+                continue
+            if not terms.suggested:
+                return Own.YES
+            found = Own.SUGGESTED
+        return found
+
+    def _candidates(self, incident: Incident) -> tuple[_Named, ...]:
+        by_alert = [
+            _Named(named.runbook, *_how(named, incident), by_alert=True)
+            for named in self._alerts.naming(incident.signal)
+        ]
+        if not by_alert:
+            return self._naming(incident.cause.reason)
+        known = {id(named.runbook) for named in by_alert}
+        by_cause = self._naming(incident.cause.reason)
+        if incident.cause.writer == ALERT:
+            return (*by_alert, *(named for named in by_cause if id(named.runbook) not in known))
+        met = {id(named.runbook) for named in by_cause}
+        return (*by_cause, *(named for named in by_alert if id(named.runbook) not in met))
+
+    def _why_not(self, named: _Named, incident: Incident) -> str:
+        """Why the candidate does not apply."""
+        if named.by_alert:
+            terms = self._alerts.terms(incident.signal, named.runbook, by_alert=True)
+            if terms.why_not:
+                return terms.why_not
+        elif incident.cause.writer == ALERT:
+            return "the alert is its own cause only for runbooks that name it"
+        trigger = named.runbook.runbook.trigger
+        return _why_not(trigger, incident) or _when(trigger, incident)
 
     def _naming(self, reason: str) -> tuple[_Named, ...]:
         key = reason.strip().lower()
@@ -136,6 +206,32 @@ class RunbookIndex:
         for glob in self._globs.matching(head):
             add(self._by_glob[glob], _BY_ALIAS, literal_length(glob))
         return found.values()
+
+
+def _how(named: ByAlert, incident: Incident) -> tuple[int, int]:
+    """How a runbook is met that the alert names: as its reason would be, when the alert is the cause."""
+    if incident.cause.writer != ALERT:
+        return _BY_ALERT, named.literal or 0
+    return (_BY_NAME, 0) if named.literal is None else (_BY_GLOB, named.literal)
+
+
+def _provisional(signal: Signal) -> Incident:
+    """An incident as it would be if the alert were its own cause and its subject the target."""
+    subject = signal.subject
+    cause = Cause(signal.event_id, signal.reason, subject, 0.0, ALERT, 0.0)
+    target = Target(signal.cluster, subject.kind, subject.name, subject.namespace, subject.uid)
+    return Incident("", "", signal.tenant, signal.cluster, signal, cause, target, signal.seen_at, signal.seen_at)
+
+
+def _when(trigger: Trigger, incident: Incident) -> str:
+    """Why the expression of the trigger does not hold; what cannot be read does not."""
+    if isinstance(trigger.when, bool):
+        return "" if trigger.when else "its trigger says when: false"
+    try:
+        value = evaluate(trigger.when, {"incident": incident_facts(incident), "target": target_facts(incident)})
+    except TemplateError as error:
+        return f"when cannot be read: {error}"
+    return "" if value is True else f"when is {value!r:.40}: {trigger.when:.120}"
 
 
 _Check = Callable[[Trigger, Incident], str]

@@ -183,6 +183,12 @@ _ALL = (
         "The rollback would never be triggered.",
         "compare a metric or a known name: metrics.errorRate > 0.05",
     ),
+    Rule("RB230", _W, "mapping to an unknown runbook", "The alert starts nothing.", "name the id of a runbook"),
+    Rule("RB231", _W, "mapping that is never reached", "An earlier one takes every such alert.", "remove one of them"),
+    Rule(
+        "RB232", _W, "mapping of an unknown parameter", "The runbook does not look at it.", "correct or remove the name"
+    ),
+    Rule("RB233", _W, "mapping without a required parameter", "Nothing could be planned.", "give it a value"),
     Rule("RB301", _E, "template syntax", "The text cannot be rendered.", "correct the template"),
     Rule("RB302", _E, "unknown name in a template", "It would stop the runbook before any change.", "correct the name"),
     Rule(

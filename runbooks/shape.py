@@ -39,13 +39,16 @@ _WANTED = (
 )
 
 
-def shape_findings(error: ValidationError, source: Source, above: Path) -> list[Finding]:
+def shape_findings(
+    error: ValidationError, source: Source, above: Path, top: type[BaseModel] = Runbook
+) -> list[Finding]:
     """One finding for each place of the file that has an error.
 
     Args:
         error: of validating the runbook.
         source: knows the positions.
         above: where the runbook stands in the source.
+        top: the model that was asked for.
     """
     found: dict[Path, Finding] = {}
     for problem in error.errors(include_url=False):
@@ -53,7 +56,7 @@ def shape_findings(error: ValidationError, source: Source, above: Path) -> list[
             continue  # its items are wrong, and each has a finding of its own
         path = (*above, *_real(problem["loc"], source, above))
         if path not in found:
-            found[path] = _explain(dict(problem), path, source, above)
+            found[path] = _explain(dict(problem), path, source, above, top)
     return list(found.values())
 
 
@@ -80,9 +83,9 @@ class _Problem:
     bare: str
 
 
-def _explain(problem: dict[str, Any], path: Path, source: Source, above: Path) -> Finding:
+def _explain(problem: dict[str, Any], path: Path, source: Source, above: Path, top: type[BaseModel]) -> Finding:
     if problem["type"] == "extra_forbidden":
-        return _unknown_key(path, source, above)
+        return _unknown_key(path, source, above, top)
     if problem["type"] == "missing":
         message = f"{_shown(path[:-1], above) or 'the runbook'} has no {path[-1]}"
         return finding("RB103", message, source.key_at(path[:-1]), advice=f"add {path[-1]}:")
@@ -93,9 +96,9 @@ def _explain(problem: dict[str, Any], path: Path, source: Source, above: Path) -
     return finding(code, f"{_shown(path, above)}: {message}"[:_MOST], source.value_at(path), advice=advice)
 
 
-def _unknown_key(path: Path, source: Source, above: Path) -> Finding:
-    where = _shown(path[:-1], above) or "a runbook"
-    known = fields_at(path[len(above) : -1])
+def _unknown_key(path: Path, source: Source, above: Path, top: type[BaseModel]) -> Finding:
+    where = _shown(path[:-1], above) or ("a runbook" if top is Runbook else "the file")
+    known = fields_at(path[len(above) : -1], top)
     return finding(
         "RB102",
         f"{where} has no key {path[-1]}"[:_MOST],
@@ -104,9 +107,9 @@ def _unknown_key(path: Path, source: Source, above: Path) -> Finding:
     )
 
 
-def fields_at(path: Path) -> tuple[str, ...]:
+def fields_at(path: Path, top: type[BaseModel] = Runbook) -> tuple[str, ...]:
     """The keys that are known at a place of the runbook, in the order of the reference."""
-    model: type[BaseModel] | None = Runbook
+    model: type[BaseModel] | None = top
     for part in path:
         if model is None or isinstance(part, int):
             continue

@@ -93,6 +93,7 @@ def from_alert(data: object, group_status: str | None, origin: Origin, envelope:
         message=read_message(words.get("summary") or words.get("description") or words.get("message"), envelope),
         labels=labels,
         received_at=envelope.received_at,
+        annotations=words,
     )
     return Received(signal, None, tuple(envelope.notes))
 

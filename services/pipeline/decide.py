@@ -23,7 +23,7 @@ from matcher.errors import LiveUnavailable
 from matcher.fingerprint import decision_id, fingerprint
 from matcher.model import Cause, Diagnosis, Incident, NoMatch, Signal
 from matcher.ports import CausalGraph
-from matcher.select import RunbookIndex
+from matcher.select import Own, RunbookIndex
 from matcher.target import NoTarget, TargetResolver
 from services.pipeline.cases import (
     Case,
@@ -61,6 +61,7 @@ class DecideSettings:
         max_signal_age: an older message is history, not a reason to act.
         retry_refused: after so long, a repeat of an incident that was refused for now is decided again.
         tables: calibration by writer.
+        alert_confidence: trust in an alert that a runbook or a mapping names as its own cause.
     """
 
     window: timedelta = timedelta(minutes=10)
@@ -70,6 +71,7 @@ class DecideSettings:
     back_off: bridge.BackOff = bridge.DEFAULT
     tables: Tables = field(default_factory=lambda: BUILT_IN)
     self_evident: SelfEvident = NOTHING_SELF_EVIDENT
+    alert_confidence: float = 0.9
     lookups: int = 32
 
 
@@ -133,16 +135,16 @@ class Decider:
         """
         now = self._clock.now()
         looked = looked or await self.look(cases)
-        known, causes = looked.states, looked.causes
+        known, causes, index = looked.states, looked.causes, self._runbooks()
         unread, written = split_counted(cases, known)
         fresh, stale = self._split_stale(unread, known, now)
-        fresh = await self._answering(fresh, known, causes)
-        located, pending = await self._locate_all(fresh, causes, now)
+        fresh = await self._answering(fresh, known, causes, index)
+        located, pending = await self._locate_all(fresh, causes, now, index)
         written += stale
         written += settle_pending(pending, known, self._settings.window)
         opened, repeats = await self._correlate(located, now)
         written += repeats
-        proposals, without = self._select(opened, now)
+        proposals, without = self._select(opened, now, index)
         written += without
         written += await self._permits.decide(proposals, now)
         return written
@@ -188,13 +190,17 @@ class Decider:
         return await self._graph.causes_of(list(asked.values())) if asked else {}
 
     async def _answering(
-        self, cases: Sequence[Case], known: Mapping[str, DecisionState], causes: Mapping[str, tuple[Cause, ...]]
+        self,
+        cases: Sequence[Case],
+        known: Mapping[str, DecisionState],
+        causes: Mapping[str, tuple[Cause, ...]],
+        index: RunbookIndex,
     ) -> list[Case]:
         """A further delivery whose cause is known is the answer that the alert's waiting decision waits for."""
         answers: dict[int, tuple[DecisionState, Diagnosis]] = {}
         for number, case in enumerate(cases):
             state = None if case.waiting else known.get(case.signal.alert_key)
-            if state and state.kind is DecisionKind.WAITING and (diagnosis := self._diagnosed(case, causes)):
+            if state and state.kind is DecisionKind.WAITING and (diagnosis := self._diagnosed(case, causes, index)):
                 answers[number] = state, diagnosis
         if not answers:
             return list(cases)
@@ -208,24 +214,34 @@ class Decider:
         return found
 
     async def _locate_all(
-        self, cases: Sequence[Case], causes: Mapping[str, tuple[Cause, ...]], now: datetime
+        self, cases: Sequence[Case], causes: Mapping[str, tuple[Cause, ...]], now: datetime, index: RunbookIndex
     ) -> tuple[list[Located], list[tuple[Case, DecisionRecord]]]:
         """Causes and targets."""
-        found = await asyncio.gather(*(self._locate(case, causes, now) for case in cases))
+        found = await asyncio.gather(*(self._locate(case, causes, now, index) for case in cases))
         located = [one for one in found if isinstance(one, Located)]
         pending = [(c, one) for c, one in zip(cases, found, strict=True) if isinstance(one, DecisionRecord)]
         return located, pending
 
-    def _diagnosed(self, case: Case, causes: Mapping[str, tuple[Cause, ...]]) -> Diagnosis | None:
+    def _diagnosed(
+        self, case: Case, causes: Mapping[str, tuple[Cause, ...]], index: RunbookIndex, *, last: bool = False
+    ) -> Diagnosis | None:
+        """The causes of a case; an alert that is only suggested to be its own stands in when nothing else came."""
         events = dict.fromkeys((case.signal.event_id, case.folded.last.event_id))
+        own = index.own(case.signal)
+        alone = own is Own.YES or (own is Own.SUGGESTED and last)
         return diagnose(
-            case.folded.received, by_event(causes, events), self._settings.tables, self._settings.self_evident
+            case.folded.received,
+            by_event(causes, events),
+            self._settings.tables,
+            self._settings.self_evident,
+            self._settings.alert_confidence if alone else None,
         )
 
     async def _locate(
-        self, case: Case, causes: Mapping[str, tuple[Cause, ...]], now: datetime
+        self, case: Case, causes: Mapping[str, tuple[Cause, ...]], now: datetime, index: RunbookIndex
     ) -> Located | DecisionRecord:
-        diagnosis = self._diagnosed(case, causes)
+        last = bridge.next_check(case.first_seen, case.looks, now, self._settings.back_off) is None
+        diagnosis = self._diagnosed(case, causes, index, last=last)
         if diagnosis is None:
             return self._wait(case, now, "no cause found", DecisionKind.NO_CAUSE, "diagnose")
         try:
@@ -332,9 +348,8 @@ class Decider:
         return known.attempt + 1 if now - since >= self._settings.retry_refused else 0
 
     def _select(
-        self, opened: Sequence[tuple[Located, Incident, str, int]], now: datetime
+        self, opened: Sequence[tuple[Located, Incident, str, int]], now: datetime, index: RunbookIndex
     ) -> tuple[list[Proposal], list[Written]]:
-        index = self._runbooks()
         proposals: list[Proposal] = []
         without: list[Written] = []
         for located, incident, number, attempt in opened:
