@@ -58,8 +58,8 @@ from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
-from services.pipeline.questions import Questions
 from services.pipeline.progress import Progress
+from services.pipeline.questions import Questions
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.plugins import all_actions
 from services.secrets import SecretProvider
