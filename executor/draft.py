@@ -29,6 +29,7 @@ class Draft:
         scope: id of the step that called the runbook; empty for the plan's own.
         chain: ids of the runbooks that call each other down to this one.
         results: what the steps that ran while planning gave.
+        kept: values that steps will keep, as far as they are known.
         pending: names that only a later run will know, as ``names_used`` writes them.
         reasons: why a human is asked; one list for the whole plan.
         writers: ids of the steps that write; what comes after them sees another world and is read later.
@@ -41,6 +42,7 @@ class Draft:
     scope: str = ""
     chain: tuple[str, ...] = ()
     results: list[StepResult] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
     pending: set[str] = field(default_factory=lambda: set(LATER))
     reasons: list[str] = field(default_factory=list)
     writers: set[str] = field(default_factory=set)
@@ -54,7 +56,8 @@ class Draft:
 
     def names(self) -> dict[str, Any]:
         """Every name that templates can use now."""
-        return scope(self.context, self.results)
+        known = scope(self.context, self.results)
+        return {**known, "state": {**known["state"], **self.kept}}
 
     def full(self, step_id: str) -> str:
         """The id of a step in the whole plan."""

@@ -8,7 +8,7 @@ from typing import Any
 from executor.actions.base import Action, ActionTable, Planned, Redact, World
 from executor.actions.engine import ManualApproval
 from executor.book import masked
-from executor.context import item_names, parts, planned_result
+from executor.context import item_names, parts, planned_result, planned_state
 from executor.draft import Draft
 from executor.errors import Permanent, PlanError, RemediationError
 from executor.items import items_of, leaf_of
@@ -61,6 +61,7 @@ class StepPlanner:
 
     def _noted(self, planned: PlannedStep, step: Step, draft: Draft) -> PlannedStep:
         """Say to later steps what this one gave, or will give."""
+        draft.kept |= {name: value for name, value in planned_state(planned).items() if _kept(planned, name)}
         draft.pending.update(f"state.{name}" for name in step.save_state if not _kept(planned, name))
         if planned.planned:
             draft.results.append(planned_result(planned, step.id))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from executor.actions.base import ActionTable, Redact, TargetFacts, World
-from executor.actions.engine import RunRunbook, RunRunbookParams
+from executor.actions.engine import ManualApproval, RunRunbook, RunRunbookParams
 from executor.chaining import Called, Caller, entering, leaving, refuse_unsuitable
 from executor.context import facts_of, template_context
 from executor.criteria import Checker
@@ -25,6 +25,7 @@ from runbooks.model import Runbook, RunOnFailure, Step
 
 MAX_DEPTH = 3
 """How many calls deep runbooks may call each other, unless the settings say otherwise."""
+_TAKES_BACK = "rollback step"
 
 
 class Planner:
@@ -160,7 +161,7 @@ class Planner:
         procedures: dict[str, tuple[PlannedStep, ...]] = {}
         for draft in called.drafts:
             steps = draft.runbook.rollback.steps
-            made = await self._listed(steps, draft, "rollback step", len(rollback))
+            made = await self._listed(steps, draft, _TAKES_BACK, len(rollback))
             rollback += made
             for name, listed in draft.runbook.procedures.items():
                 procedures[draft.full(name)] = tuple(await self._listed(listed, draft, f"procedure {name!r}, step"))
@@ -175,7 +176,10 @@ class Planner:
                 raise PlanError(
                     f"{where}: a procedure runs when one of the runbook's own steps fails, and for no other"
                 )
-            if isinstance(self._planner.action(step.action, where), RunRunbook):
+            action = self._planner.action(step.action, where)
+            if what == _TAKES_BACK and (isinstance(action, ManualApproval) or step.require_approval is not False):
+                raise PlanError(f"{where}: a rollback asks nobody, it must never be held up")
+            if isinstance(action, RunRunbook):
                 raise PlanError(f"{where}: run_runbook is for the steps of a runbook, and for no procedure or rollback")
             made.append(await self._planner.backward(index, step, draft, where))
         return made

@@ -118,7 +118,7 @@ class Steps:
                 run = prepared
             ended = await self._carried_out(step, run, resumes=resumes)
             if ended.status is StepStatus.SUCCEEDED:
-                outputs = self._outputs(step, ended)
+                outputs = self._outputs(step, run.phase, ended)
         except Stop:
             raise
         except asyncio.CancelledError:
@@ -242,13 +242,12 @@ class Steps:
         never = bool(ran) and all(run.status is StepStatus.SKIPPED for run in ran)
         return Ended(StepStatus.SKIPPED if never else StepStatus.SUCCEEDED, [run.output for run in ran])
 
-    def _outputs(self, step: PlannedStep, ended: Ended) -> Mapping[str, Any]:
+    def _outputs(self, step: PlannedStep, phase: str, ended: Ended) -> Mapping[str, Any]:
         """The named parts of what the step gave; of one that repeats, a list for each name."""
         if not step.repeats:
             return parts(step.outputs, ended.output)
-        phase_runs = [run for run in self._book.record.steps if run.index == step.index and run.item is not None]
-        ordered = sorted(phase_runs, key=lambda run: run.item or 0)
-        return gathered([run.outputs for run in ordered if run.status is StepStatus.SUCCEEDED], step)
+        runs = [self._book.found(phase, step.index, item) for item in range(len(ended.output or ()))]
+        return gathered([run.outputs for run in runs if run and run.status is StepStatus.SUCCEEDED], step)
 
     def _names(self, step: PlannedStep, run: StepRun) -> dict[str, Any]:
         return self.attempts.names(step, run.phase)

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fakes.journal import Crashes, MemoryJournal
+from fakes.memory_approvals import MemoryApprovalStore
 
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
+from executor.actions.engine import ManualApproval, RunRunbook
 from executor.errors import Drifted, Invalid, LeaseLost, NotConfigured, Paused, PlanError, StepFailed, Unavailable
 from executor.model import Access, Change, ExecutionRecord, ObjectRef, Plan, PlannedStep, Status
 from executor.ports import KubeObject
@@ -386,7 +388,8 @@ class Say(Action[TextParams]):
 
 def actions(tiny: Tiny) -> dict[str, Action[Any]]:
     """All of them by name and alias."""
-    made: list[Action[Any]] = [SetValue(tiny), Look(tiny), Settle(tiny), Calc(), Fire(tiny), Pair(tiny), Say(tiny)]
+    own: list[Action[Any]] = [SetValue(tiny), Look(tiny), Settle(tiny), Calc(), Fire(tiny), Pair(tiny), Say(tiny)]
+    made = [*own, ManualApproval(), RunRunbook()]
     return {name: action for action in made for name in (action.name, *action.aliases)}
 
 
@@ -495,6 +498,7 @@ class Bench:
         self.good = "512Mi"
         self.cluster.before_read.append(self.react)
         self.secret = "hunter2"
+        self.approvals: MemoryApprovalStore | None = MemoryApprovalStore()
 
     def react(self) -> None:
         """The controller: the workload is well when the value is."""
@@ -515,6 +519,7 @@ class Bench:
             fresh=self.fresh,
             settings=ExecutorSettings(**settings),
             redact=lambda text: text.replace(self.secret, "***"),
+            approvals=self.approvals,
         )
 
     async def start(self, record: ExecutionRecord, approval_id: str = "") -> ExecutionRecord:
