@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from runbooks.secret_refs import holds_reference
-from services.logs import MASK, Masker, is_secret_name
+from services.logs import MASK, Masker
+from services.logs import is_secret_name as _sounds_secret
+
+_NAMES_ONE = re.compile(r"(?i)pull_?secrets?$")
+"""Kubernetes' own word for the name of a Secret, which is no secret."""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a value under this name is masked."""
+    return _sounds_secret(name) and _NAMES_ONE.search(name) is None
 
 
 def masked(value: Any, masker: Masker, name: str = "") -> Any:
