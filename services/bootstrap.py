@@ -24,6 +24,7 @@ from matcher.calibration import with_tables
 from matcher.diagnose import SelfEvident
 from matcher.target import TargetResolver
 from runbooks.folder import RunbookFolder
+from runbooks.mapping_files import MappingFiles
 from safety.redis_gate import RedisGate
 from services.browser import ChromiumScreens, browser_environment, find_browser, runs_as_root
 from services.chat import SlackChat
@@ -144,7 +145,9 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
-        catalog = Catalog(RunbookFolder(settings.runbooks.folders, actions=known), hooks)
+        catalog = Catalog(
+            RunbookFolder(settings.runbooks.folders, actions=known), hooks, MappingFiles(settings.runbooks.mapping_files)
+        )
         bus = KafkaBus(
             settings.kafka.bootstrap_servers,
             client=settings.kafka.client,
@@ -299,6 +302,7 @@ def make_decider(parts: Parts, permits: Permits, reads: RecentReads) -> Decider:
             ),
             tables=with_tables(matching.calibration),
             self_evident=SelfEvident(matching.self_evident_reasons),
+            alert_confidence=matching.alert_confidence,
         ),
     )
 
@@ -376,6 +380,7 @@ def _desk(parts: Parts, permits: Permits, committer: Committer) -> ApprovalDesk:
         publisher=parts.bus,
         topics=parts.settings.kafka.topics,
         runbook=parts.catalog.find,
+        match=parts.catalog.match,
         clock=parts.clock,
         hooks=parts.hooks,
     )

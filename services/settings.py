@@ -171,9 +171,10 @@ def _anchored(document: Document) -> dict[str, Any]:
     for group, key in _PATHS:
         if isinstance(inner := values.get(str(group)), Mapping) and inner.get(key):
             values[str(group)] = {**inner, key: anchor(inner[key])}
-    if isinstance(inner := values.get("runbooks"), Mapping) and isinstance(inner.get("paths"), list | str):
-        paths = inner["paths"] if isinstance(inner["paths"], list) else [inner["paths"]]
-        values["runbooks"] = {**inner, "paths": [p if p == PACKAGED else anchor(p) for p in paths]}
+    for key in ("paths", "mappings"):
+        if isinstance(inner := values.get("runbooks"), Mapping) and isinstance(inner.get(key), list | str):
+            paths = inner[key] if isinstance(inner[key], list) else [inner[key]]
+            values["runbooks"] = {**inner, key: [p if p == PACKAGED else anchor(p) for p in paths]}
     return values
 
 

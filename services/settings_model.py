@@ -139,12 +139,18 @@ class Runbooks(Group):
     )
     watch: bool = Field(True, description="Take changed files into force while running")
     parameters: dict[str, dict[str, Any]] = Field({}, description="Values of parameters, by runbook id")
+    mappings: Texts = Field((), description="Files that map alerts to runbooks, with parameters and autoTrigger")
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The paths, with the packaged catalog in the place of its name."""
         catalog = Path(__file__).parents[1] / "runbooks" / "catalog"
         return tuple(catalog if path == PACKAGED else Path(path).expanduser() for path in self.paths)
+
+    @property
+    def mapping_files(self) -> tuple[Path, ...]:
+        """The files of mappings."""
+        return tuple(Path(path).expanduser() for path in self.mappings)
 
 
 class Bridge(Group):
@@ -177,6 +183,9 @@ class Matching(Group):
     lookups: int = Field(32, ge=1, le=1_000, description="Most signals that are looked up at a time")
     calibration: dict[str, Knots] = Field(
         {}, description="By writer: pairs of raw score and confidence, from 0 to 1; replaces the built-in table"
+    )
+    alert_confidence: float = Field(
+        0.9, ge=0, le=1, description="Trust in an alert that a runbook or mapping names, as its own cause; at most this"
     )
     self_evident_reasons: Texts = Field((), description="Reasons that are their own cause when nothing else is known")
     bridge: Bridge = Field(Bridge(), description="Waiting for late causes")

@@ -10,7 +10,7 @@ import structlog
 
 from executor.model import ExecutionRecord, Status
 from executor.ports import Clock, Hooks
-from matcher.model import Diagnosis, Match
+from matcher.model import Candidate, Diagnosis, Incident, Match
 from runbooks.model import LoadedRunbook
 from safety.approvals import Approval, ApprovalStatus, ApprovalStore, Verb, approval_id, granted
 from services.kafka.model import Publisher
@@ -32,6 +32,7 @@ class ApprovalDesk:
 
     Args:
         runbook: the loaded runbook of an id, or None.
+        match: puts an incident and its runbook together again.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class ApprovalDesk:
         runbook: Callable[[str], LoadedRunbook | None],
         clock: Clock,
         hooks: Hooks,
+        match: Callable[[Incident, LoadedRunbook, tuple[Candidate, ...]], Match] = Match,
     ) -> None:
+        self._match = match
         self._approvals = approvals
         self._executions = executions
         self._ledger = ledger
@@ -143,7 +146,7 @@ class ApprovalDesk:
             Diagnosis(decision.signal, decision.causes or (decision.incident.cause,), "graph"),
             decision.incident.target,
         )
-        match = Match(decision.incident, loaded, decision.candidates)
+        match = self._match(decision.incident, loaded, decision.candidates)
         proposal = Proposal(
             located, match, decision.id, decision.attempt, granted(approval), same_as=approval.execution_id
         )

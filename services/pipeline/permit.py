@@ -230,7 +230,7 @@ class Permits:
             observe_seconds=runbook.verification.observe.total_seconds(),
             on_not_fixed=runbook.verification.on_not_fixed.value,
             on_inconclusive=runbook.verification.on_inconclusive.value,
-            notification=runbook.notification.model_dump(mode="json", exclude_none=True),
+            notification=_told(match),
             requested_at=now,
         )
 
@@ -342,6 +342,20 @@ def asked_again(request: GateRequest, runbook: Runbook, plan: Plan) -> GateReque
 
 _UNKNOWN = {"blast_radius": BLAST_UNKNOWN, "blast_share": BLAST_UNKNOWN, "protected_label": LABELS_UNKNOWN}
 """What a check is called when its no only means that something could not be measured."""
+
+
+def _told(match: Match) -> dict[str, object]:
+    """Who hears of the execution; of one that is only suggested also those whom the mappings name."""
+    told: dict[str, object] = match.runbook.runbook.notification.model_dump(mode="json", exclude_none=True)
+    if match.suggested and match.notify_channel:
+        told.setdefault("on_approval", {"slack": {"channel": match.notify_channel, "message": _SUGGESTION}})
+    return told
+
+
+_SUGGESTION = (
+    "{{ execution.runbook }} is suggested for {{ incident.symptom.reason }} on {{ target.kind }}/{{ target.name }}: "
+    "it waits for a yes (rb approvals list)"
+)
 
 
 def _blast_numbers(blast: BlastRadius) -> dict[str, float | str]:
