@@ -134,6 +134,11 @@ class Book:
         await self._durably(partial(self._journal.advance, self.record.id, self.epoch, following, **facts))
         self.record = self.record.model_copy(update={"status": following, **facts})
 
+    async def note(self, **facts: Any) -> None:
+        """Write facts of the record; the execution stays where it is."""
+        await self._durably(partial(self._journal.advance, self.record.id, self.epoch, self.record.status, **facts))
+        self.record = self.record.model_copy(update=facts)
+
     async def finish(
         self, outcome: Outcome, verdict: Verdict | None, error: str, evidence: Sequence[Evidence], taken: Sequence[str]
     ) -> None:

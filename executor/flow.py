@@ -16,6 +16,7 @@ from executor.crew import Halt
 from executor.criteria import Checker
 from executor.dryrun import refused_by_dry_run
 from executor.errors import Paused, RemediationError, Temporary
+from executor.kpis import measured
 from executor.lifecycle import (
     Event,
     Next,
@@ -245,6 +246,7 @@ class Flow:
         record = self._book.record
         told = record.model_copy(update={"outcome": outcome, "verdict": verdict, "error": self._book.mask(error)})
         await self._notifier.tell(told, fallback(moment_of(outcome, verdict), record.notification))
+        await self._measure()
         await self._book.finish(outcome, verdict, error, self._evidence, _taken(self._book.record))
         began = record.started_at or record.requested_at or self._book.now()
         seconds = (self._book.now() - began).total_seconds()
@@ -252,6 +254,15 @@ class Flow:
         self._hooks.event("execution.finished", **self._facts, **facts, error=self._book.record.error)
         await self._tidy()
         return self._book.record
+
+    async def _measure(self) -> None:
+        """What the execution came to beside what was promised, where anything was."""
+        kpis = measured(self._book.record, self._book.now())
+        if not kpis:
+            return
+        await self._book.note(kpis=kpis)
+        for kpi in kpis:
+            self._hooks.event("kpi.measured", **self._facts, kpi=kpi.name, value=kpi.value, met=kpi.met)
 
     async def _tidy(self) -> None:
         """Delete the backups of Secrets when nobody will need them: it is proven, or everything is back as it was.

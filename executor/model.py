@@ -182,6 +182,15 @@ class Promises(Model):
     max_error_rate: float | None = None
 
 
+class Kpi(Model):
+    """One promise, and what came of it."""
+
+    name: str
+    value: float
+    limit: float
+    met: bool
+
+
 class Terms(Model):
     """What holds around the steps: checks before and after them, reasons to take back, promises.
 
@@ -332,6 +341,7 @@ class ExecutionRecord(Model):
             confidence, subject and target as mappings, opened_at.
         verify_from: when the steps were done and the verification window opened.
         remember_seconds: for so long the runbook, for the same target again, asks a human; 0 for never.
+        kpis: what its author promised of one execution, and what it came to; empty until it ends.
         rollback_with: the procedure that takes the changes back; empty for the runbook's own rollback.
     """
 
@@ -356,4 +366,5 @@ class ExecutionRecord(Model):
     verify_from: datetime | None = None
     finished_at: datetime | None = None
     rollback_with: str = ""
+    kpis: tuple[Kpi, ...] = ()
     resumed: bool = False

@@ -61,6 +61,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("runbook_approvals_total", Counter, "Approvals, by how they were answered", ("runbook_name", "decision")),
     Metric("runbook_rollbacks_total", Counter, "Rollbacks that ended", ("runbook_name", "reason", "success")),
+    Metric(
+        "runbook_kpis_total",
+        Counter,
+        "Promises of runbooks that an execution kept (met=true) or broke",
+        ("runbook_name", "kpi", "met"),
+    ),
     Metric("runbook_active_executions", Gauge, "Executions that run in this process now", ("runbook_name",)),
     Metric("rootmend_kafka_lag", Gauge, "Messages behind the end of the partition", ("topic", "partition")),
     Metric("rootmend_inputs_total", Counter, "Signals read, by the shape they came in", ("topic", "shape")),
@@ -104,6 +110,7 @@ EVENTS: Mapping[str, str] = {
     "execution.suspended": "execution, runbook (it left this process without an outcome: lease lost, shutdown)",
     "execution.rolling_back": "runbook, reason",
     "rollback.finished": "runbook, reason, success",
+    "kpi.measured": "runbook, kpi, met",
     "approval.requested": "runbook, step",
     "approval.answered": "runbook, step, decision, seconds",
     "approvals.waiting": "count",
@@ -163,6 +170,7 @@ class Metrics:
         yield "step.finished", self._step_finished
         yield "approval.answered", self._approval_answered
         yield "rollback.finished", self._rollback_finished
+        yield "kpi.measured", self._kpi_measured
         yield "approvals.waiting", lambda f: self._set("rootmend_waiting_approvals", f["count"])
         yield (
             "input.received",
@@ -236,6 +244,10 @@ class Metrics:
             reason=facts.get("reason", "unknown"),
             success=success,
         )
+
+    def _kpi_measured(self, facts: Mapping[str, Any]) -> None:
+        met = "true" if facts["met"] else "false"
+        self._add("runbook_kpis_total", 1, runbook_name=facts["runbook"], kpi=facts["kpi"], met=met)
 
     def _runbooks_loaded(self, facts: Mapping[str, Any]) -> None:
         self._set("rootmend_runbooks_loaded", facts["loaded"])

@@ -80,6 +80,10 @@ class ExecutionStore(Protocol):
         """Executions, newest first."""
         ...
 
+    async def success(self, runbook_id: str, tenant: str, since: datetime) -> tuple[int, int]:
+        """How many executions of a runbook were verified, of those that began and were carried through."""
+        ...
+
     async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
         """Executions that nobody looks after, by the store's own clock."""
         ...

@@ -176,7 +176,11 @@ class DecisionState:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStory:
-    """An execution as people are told of it: the record, who ran it, and what the verifier saw."""
+    """An execution as people are told of it: the record, who ran it, and what the verifier saw.
+
+    Attributes:
+        success: executions of the runbook that were verified lately, and all; only where a rate was promised.
+    """
 
     record: ExecutionRecord
     holder: str = ""
@@ -186,6 +190,7 @@ class ExecutionStory:
     evidence: tuple[Evidence, ...] = ()
     actions_taken: tuple[str, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    success: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

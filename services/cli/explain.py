@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +13,7 @@ from services.cli import runtime, story
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.ports import DecisionLedger
+    from services.ports import DecisionLedger, ExecutionStore
     from services.records import Story
 
 _LEAST = 6
@@ -35,11 +37,13 @@ def explain(
     """
 
     async def work() -> Sequence[Story]:
-        from services.graph.ledger import Neo4jDecisionLedger  # noqa: PLC0415 - keeps rb --help quick
+        from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - keeps rb --help quick
+        from services.graph.ledger import Neo4jDecisionLedger  # noqa: PLC0415 - as above
 
         settings = runtime.settings_for()
         async with runtime.open_graph(settings) as graph:
-            return await find(Neo4jDecisionLedger(graph, settings.matching.default_tenant), incident)
+            found = await find(Neo4jDecisionLedger(graph, settings.matching.default_tenant), incident)
+            return [await with_success(one, Neo4jExecutionStore(graph), datetime.now(UTC)) for one in found]
 
     found = runtime.run(work())
     if as_json:
@@ -64,6 +68,21 @@ async def find(ledger: DecisionLedger, text: str) -> Sequence[Story]:
         return exact or found
     lines = "\n".join(f"  {one.decision.id} {one.decision.kind} {one.decision.signal.reason}" for one in found)
     raise runtime.CommandError(f"several decisions begin with '{text}':\n{lines}", 2)
+
+
+async def with_success(one: Story, executions: ExecutionStore, now: datetime) -> Story:
+    """The story, with how often the runbook helped lately where its author promised something of that."""
+    from executor.kpis import HISTORY  # noqa: PLC0415 - keeps rb --help quick
+
+    told = []
+    for run in one.executions:
+        plan = run.record.plan
+        success = None
+        if plan.terms.promises.min_success_rate is not None:
+            tenant = one.decision.signal.tenant
+            success = await executions.success(plan.runbook_id, tenant, now - HISTORY)
+        told.append(replace(run, success=success))
+    return replace(one, executions=tuple(told))
 
 
 def _names(one: Story) -> set[str]:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from executor.model import ExecutionRecord, PlannedStep, StepRun
+    from executor.model import ExecutionRecord, Plan, PlannedStep, StepRun, Trigger
     from matcher.model import Cause, Subject
     from safety.approvals import Approval
     from services.records import DecisionRecord, ExecutionStory, Story
@@ -155,6 +155,7 @@ def _execution(story: ExecutionStory) -> Iterator[str]:
     yield from (f"  {line}" for line in _times(story))
     for approval in story.approvals:
         yield from (f"  {line}" for line in _approval(approval))
+    yield from (f"  {line}" for line in terms(record.plan))
     yield "  plan"
     for number, step in zip(count(1), record.plan.steps, strict=False):
         yield from (f"    {line}" for line in _step(number, step))
@@ -164,8 +165,47 @@ def _execution(story: ExecutionStory) -> Iterator[str]:
     if story.evidence:
         yield "  verification"
         yield from (f"    {e.at:%H:%M:%S} {_HEALTH[e.healthy]}: {e.detail}" for e in story.evidence)
+    yield from (f"  {line}" for line in _kpis(story))
     if record.error:
         yield f"  error: {record.error}"
+
+
+def terms(plan: Plan) -> Iterator[str]:
+    """What holds around the steps of a plan, with what was found while planning."""
+    kept = plan.terms
+    for what, checks in (("precondition", kept.preconditions), ("assumption", kept.assumptions)):
+        for check in checks:
+            said = check.description or "only stated"
+            found = f"{_HELD[check.holds]}, {check.detail}" if check.detail else said
+            yield f"{what} {check.name}: {found}"
+    for check in kept.criteria:
+        yield f"success criterion {check.name}: {check.check if check.check is not None else check.action}"
+    yield from (f"rolled back when {_trigger(trigger)}" for trigger in kept.triggers)
+
+
+_HELD = {True: "holds", False: "does not hold", None: "cannot be read"}
+
+
+def _trigger(trigger: Trigger) -> str:
+    parts = [f"step {trigger.step_failed} fails"] if trigger.step_failed else []
+    parts += ["it did not help"] if trigger.not_fixed else []
+    lasting = f" for {trigger.window_seconds:g} s" if trigger.window_seconds else ""
+    parts += [f"{trigger.condition}{lasting}"] if trigger.condition else []
+    parts += [f"{trigger.health_checks} health checks in a row fail"] if trigger.health_checks else []
+    return " or ".join(parts) + (f", by {trigger.run}" if trigger.run else "")
+
+
+def _kpis(story: ExecutionStory) -> Iterator[str]:
+    """Promises and what came of them."""
+    from executor.kpis import success_rate  # noqa: PLC0415 - keeps rb --help quick
+
+    record = story.record
+    for kpi in record.kpis:
+        yield f"KPI {kpi.name}: {kpi.value:.3g}, promised at most {kpi.limit:g}: {'kept' if kpi.met else 'missed'}"
+    verified, ended = story.success or (0, 0)
+    if rate := success_rate(record.plan.terms.promises, verified, ended):
+        said = f"{rate.value:.3g} ({verified} of {ended} lately)"
+        yield f"KPI {rate.name}: {said}, promised at least {rate.limit:g}: {'kept' if rate.met else 'missed'}"
 
 
 def _ending(record: ExecutionRecord) -> str:

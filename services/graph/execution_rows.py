@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from executor.model import Attempt, Evidence, ExecutionRecord, Outcome, Plan, Status, StepRun, Verdict
+from executor.model import Attempt, Evidence, ExecutionRecord, Kpi, Outcome, Plan, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalStatus
 from safety.quorum import Rule, Yes
 from services.graph.values import dump, from_millis, instant, millis, moment, pack, unpack
@@ -19,11 +19,12 @@ Properties = dict[str, Any]
 
 _ATTEMPTS: TypeAdapter[tuple[Attempt, ...]] = TypeAdapter(tuple[Attempt, ...])
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
+_KPIS: TypeAdapter[tuple[Kpi, ...]] = TypeAdapter(tuple[Kpi, ...])
 _RULES: TypeAdapter[tuple[Rule, ...]] = TypeAdapter(tuple[Rule, ...])
 _YESES: TypeAdapter[tuple[Yes, ...]] = TypeAdapter(tuple[Yes, ...])
 _LATER = {
     *("plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"),
-    "rollback_with",
+    *("rollback_with", "kpis"),
 }
 """Fields of the record that have a property of their own, because they change or are asked for."""
 
@@ -99,6 +100,7 @@ def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> Exe
         started_at=moment(row.get("started_at")),
         verify_from=moment(row.get("verify_from")),
         rollback_with=row.get("rollback_with") or "",
+        kpis=unpack(_KPIS, row.get("kpis"), ()),
         finished_at=moment(row.get("finished_at")),
     )
 

@@ -58,6 +58,11 @@ class Neo4jExecutionStore:
             rows = await self._graph.read("executions_latest_by_status", status=status.value, since=start, limit=limit)
         return tuple(summary_of(row["e"]) for row in rows)
 
+    async def success(self, runbook_id: str, tenant: str, since: datetime) -> tuple[int, int]:
+        """See the port."""
+        rows = await self._graph.read("executions_success", runbook_id=runbook_id, tenant=tenant, since=since)
+        return rows[0]["verified"], rows[0]["ended"]
+
     async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
         """See the port."""
         rows = await self._graph.read(

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from pydantic import BaseModel
+
 from executor.errors import Fenced, NotFound
 from executor.model import Evidence, ExecutionRecord, Outcome, Status, StepRun, Verdict
 from services.graph.connect import Graph, Row, Statement
 from services.graph.errors import GraphRejected
 from services.graph.execution_rows import finish_facts, step_row
 from services.graph.executions import Neo4jExecutionStore
+from services.graph.values import dump
 
 _MOST = 500
 """Most writes in one transaction."""
@@ -147,5 +150,7 @@ def _fail(batch: Sequence[_Write], error: BaseException) -> None:
 
 
 def _property(value: Any) -> Any:
-    """A fact as the graph stores it."""
+    """A fact as the graph stores it; what is no single value is kept as JSON."""
+    if isinstance(value, tuple):
+        return dump([item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in value])
     return value.value if isinstance(value, Enum) else value

@@ -12,7 +12,7 @@ from fakes.graph_samples import T0, decision, execution, incident, origin, permi
 from fakes.stores import memory_store, real_store
 
 from executor.errors import Fenced, NotFound
-from executor.model import Evidence, Outcome, Status, StepStatus, Verdict
+from executor.model import Evidence, Kpi, Outcome, Status, StepStatus, Verdict
 from safety.approvals import ApprovalStatus, Verb, ask
 from safety.ports import Claim
 from services.records import DecisionKind, Repeat
@@ -426,6 +426,31 @@ async def test_the_procedure_that_takes_back_survives_the_process(store):
     await store.journal.advance(run.id, epoch, Status.ROLLING_BACK, error="errors", rollback_with="shrink")
     loaded = await store.journal.load(run.id)
     assert (loaded.status, loaded.rollback_with) == (Status.ROLLING_BACK, "shrink")
+
+
+async def test_what_an_execution_came_to_is_kept(store):
+    """Promises with their values survive, also the end of the execution."""
+    run, epoch = await _running(store)
+    kpis = (Kpi(name="duration_seconds", value=12.5, limit=300, met=True),)
+    await store.journal.advance(run.id, epoch, Status.RUNNING, kpis=kpis)
+    assert (await store.journal.load(run.id)).kpis == kpis
+    await store.journal.finish(run.id, epoch, Outcome.SUCCESS, Verdict.VERIFIED)
+    assert (await store.executions.load(run.id)).kpis == kpis
+
+
+async def test_how_often_a_runbook_helped_is_counted(store):
+    """Verified ones of those that were carried through, by tenant; what never began or was aborted does not count."""
+    since = datetime.now(UTC) - timedelta(days=1)
+    ends = [(Outcome.SUCCESS, Verdict.VERIFIED), (Outcome.ROLLBACK, Verdict.NOT_FIXED), (Outcome.ABORTED, None)]
+    plan = (await _permit(store)).execution.plan
+    before = await store.executions.success(plan.runbook_id, "", since)
+    for outcome, verdict in ends:
+        run, epoch = await _running(store)
+        await store.journal.finish(run.id, epoch, outcome, verdict)
+    after = await store.executions.success(plan.runbook_id, "", since)
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 2)
+    assert await store.executions.success(plan.runbook_id, "nobody", since) == (0, 0)
+    assert await store.executions.success("unknown", "", since) == (0, 0)
 
 
 async def test_finishing_keeps_the_evidence_and_frees_the_target(store):

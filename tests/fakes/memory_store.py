@@ -327,6 +327,20 @@ class MemoryStore(MemoryApprovalStore):
         chosen.sort(key=lambda known: known.record.requested_at or self.now(), reverse=True)
         return tuple(_summary(known) for known in chosen[:limit])
 
+    async def success(self, runbook_id: str, tenant: str, since: datetime) -> tuple[int, int]:
+        ended = [
+            known.record
+            for known in self.executions.values()
+            if known.record.plan.runbook_id == runbook_id
+            and tenant in {"", known.tenant}
+            and known.record.status is Status.DONE
+            and known.record.started_at is not None
+            and known.record.outcome is not Outcome.ABORTED
+            and known.record.requested_at is not None
+            and known.record.requested_at >= since
+        ]
+        return sum(record.verdict is Verdict.VERIFIED for record in ended), len(ended)
+
     async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
         now = self.now()
         found: dict[str, list[str]] = {"republish": [], "expired": [], "adopt": []}
