@@ -182,11 +182,25 @@ def _touched_metadata(body: Any, how: str) -> list[str]:
 class Silent:
     """Stands for every port that a replay must not ask, whichever methods it has."""
 
-    def __getattr__(self, name: str) -> Any:
-        def asked(*_: object, **__: object) -> NoReturn:
-            raise NotRecorded(f"what '{name}' would have been answered was not recorded")
+    def __init__(self, name: str = "") -> None:
+        self._name = name
 
-        return asked
+    def __getattr__(self, name: str) -> Silent:
+        return Silent(f"{self._name}.{name}" if self._name else name)
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Refuse to answer."""
+        raise NotRecorded(f"what '{self._name}' would have been answered was not recorded")
+
+
+_PLAIN = frozenset({"exec_rules", "http_base"})
+"""Values of a world that are no ports."""
+
+
+def silent_world(**ports: Any) -> World:
+    """A world in which only these ports answer."""
+    silent: dict[str, Any] = {one.name: Silent(one.name) for one in fields(World) if one.name not in _PLAIN}
+    return World(**{**silent, **ports})
 
 
 class RecordedClock:
@@ -209,8 +223,7 @@ class RecordedClock:
 
 def recorded_world(facts: Facts, moment: datetime) -> World:
     """The ports as they answer from what was recorded; every other one says that it was not."""
-    silent: dict[str, Any] = {field.name: Silent() for field in fields(World)}
-    return World(**{**silent, "cluster": RecordedCluster(facts.objects), "clock": RecordedClock(moment)})
+    return silent_world(cluster=RecordedCluster(facts.objects), clock=RecordedClock(moment))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from executor.actions.base import ActionTable, World
+from executor.actions.base import ActionTable
 from executor.errors import HandedOver, RemediationError
 from executor.health import Reading
 from executor.judge import Observation, judge
-from executor.model import Evidence, ExecutionRecord, Plan, Status, StepRun, Verdict
+from executor.model import Evidence, ExecutionRecord, ObjectRef, Plan, Status, StepRun, Verdict
 from executor.phases import is_question
 from executor.planner import Planner
 from executor.runner import Executor
@@ -24,7 +24,7 @@ from runbooks.model import LoadedRunbook
 from safety.model import BlastRadius, GateRequest, GrantedApproval, Limits, Permit
 from services.testing.journal import MemoryJournal
 from services.testing.permits import REPLAYED, permitted
-from services.testing.recorded import FromRecords, NotRecorded, Silent, facts_of, recorded_world
+from services.testing.recorded import FromRecords, NotRecorded, facts_of, recorded_world, silent_world
 from services.testing.replaying import Answers, Deviation, ReplayedActions, compared, plan_deviations
 
 _INCIDENT = TypeAdapter(Incident)
@@ -108,6 +108,16 @@ class _Always:
 
     async def check(self, execution_id: str, target_key: str, epoch: int) -> None:
         """Every step may start."""
+
+
+class _NoSignals:
+    """Nothing new is heard of in a replay."""
+
+    async def since(
+        self, tenant: str, target_key: str, subjects: Sequence[ObjectRef], moment: datetime
+    ) -> Sequence[str]:
+        """No signals."""
+        return ()
 
 
 def execution_in(incidents: Sequence[Json], text: str) -> tuple[Json, Json]:
@@ -286,15 +296,15 @@ async def _execute(
     permit: Permit, record: ExecutionRecord, journal: MemoryJournal, clock: _Clock, actions: ActionTable
 ) -> None:
     ears = _Ears()
-    silent: dict[str, Any] = {field.name: Silent() for field in fields(World)}
+    world = silent_world(clock=clock)
     executor = Executor(
         actions=actions,
-        world=World(**{**silent, "clock": clock}),
+        world=world,
         journal=journal,
         guard=_Always(),
         clock=clock,
         hooks=ears,
-        fresh=silent["graph"],
+        fresh=_NoSignals(),
     )
     ears.executor = executor
     try:
