@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,6 +182,15 @@ async def test_a_missing_or_broken_browser_is_said(tmp_path):
     broken.chmod(0o755)
     with pytest.raises(Unavailable, match="does not start"):
         await screens_of(broken, tmp_path).capture(Shot("http://x.example", timeout_seconds=5))
+
+
+@pytest.mark.parametrize("missing", ["playwright.async_api", "pixelmatch", "PIL"])
+async def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, missing):
+    """A process without pictures does not need what takes them."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    made = screens_of(tmp_path / "chromium", tmp_path)
+    with pytest.raises(NotConfigured, match=r"install rootmend\[screenshots\]"):
+        await (made.capture(Shot("http://x.example")) if "playwright" in missing else made.compare(b"", b"", [], 0.1))
 
 
 def test_the_browser_is_looked_for_in_the_settings_on_the_path_and_in_the_cache(tmp_path):
