@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "fmt": Command("services.cli.fmt:fmt", "Lay runbooks out in one way, comments kept", "Runbooks"),
     "graph": Command("services.cli.graph:graph", "Draw a runbook: Mermaid, SVG or DOT", "Runbooks"),
     "diff": Command("services.cli.diff:diff", "What a changed runbook means for production", "Runbooks"),
+    "convert": Command("services.cli.convert:convert", "Write another dialect in the canonical form", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
     "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
     "replay": Command("services.cli.replay:replay", "One recorded execution again, every difference shown", "Runbooks"),
