@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fakes.engine import LOOK, answering, flaky, play, write
+from fakes.engine import LOOK, answering, bench, flaky, play, record, write
+from fakes.journal import Crash, Crashes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,12 +90,37 @@ async def test_invariant_3_any_number_of_crashes_of_the_engine_changes_nothing(s
 
 
 async def test_attempts_are_counted_across_crashes():
-    """Who takes over does not begin to count anew."""
-    runbook = SCENARIOS["attempts in vain"]
-    _, plain, crashes = await play(runbook)
-    tries = next(run.attempt for run in plain.steps if run.step_id == "a")
-    assert tries == 3
-    writes = [at for at, moment in enumerate(crashes.reached, 1) if moment == "after intend x1/step/1"]
-    _, record, _ = await play(runbook, crashes_at=[writes[1], 4])
-    assert next(run.attempt for run in record.steps if run.step_id == "a") == tries
-    assert record.outcome is Outcome.ROLLBACK
+    """A process that dies in the pause leaves the count, and who takes over waits for the rest of the pause."""
+    made = bench()
+    retry = {"attempts": 3, "backoff": "10s", "factor": 1, "jitter": 0, "on": ["failed"]}
+    planned = await record(made, {"steps": [write(), flaky("a", ["failed"] * 9, retry=retry)]})
+
+    def die():
+        made.clock.on_sleep.remove(die)
+        raise Crash("in the pause")
+
+    made.clock.on_sleep.append(die)
+    with pytest.raises(Crash):
+        await made.start(planned, "a1")
+    ended = await made.take_over("x1", "a1")
+    assert ended.outcome is Outcome.ROLLBACK
+    assert made.actions["flaky"].tried["a"] == 3
+    assert next(run.attempt for run in ended.steps if run.step_id == "a") == 3
+
+
+async def test_an_answer_is_in_the_journal_before_anything_follows_from_it():
+    """Whoever takes over needs no second look at the question, and asks nobody again."""
+    runbook = {"steps": [write(), write("b", 1, require_approval=True)]}
+    made = bench()
+    answering(made, Verb.APPROVE)
+    planned = await record(made, runbook)
+    _, _, crashes = await play(runbook, on_new=lambda one: answering(one, Verb.APPROVE))
+    made.tiny.crashes = made.journal.crashes = Crashes(crashes.reached.index("after outcome x1/approval/1") + 1)
+    with pytest.raises(Crash):
+        await made.start(planned, "a1")
+    made.tiny.crashes = made.journal.crashes = Crashes()
+    made.approvals.approvals.clear()
+    made.clock.on_sleep.clear()
+    ended = await made.take_over("x1", "a1")
+    assert ended.outcome is Outcome.SUCCESS
+    assert not made.approvals.approvals

@@ -54,13 +54,21 @@ def test_errors_that_the_author_does_not_name_are_tried_as_the_transport_does():
     assert after_attempt(None, TRANSPORT, RetryOn.FAILED, 1, "x") is None
 
 
-@given(st.floats(0, 60), st.floats(1, 10), st.floats(0, 120), st.floats(0, 1), st.integers(1, 19), st.text(max_size=20))
+POLICIES = st.builds(
+    policy,
+    attempts=st.just(20),
+    backoff_seconds=st.floats(0, 60),
+    factor=st.floats(1, 10),
+    max_backoff_seconds=st.floats(0, 120),
+    jitter=st.floats(0, 1),
+    on=st.just(tuple(RetryOn)),
+)
+
+
+@given(POLICIES, st.integers(1, 19), st.text(max_size=20))
 @settings(deadline=None)
-def test_jitter_stays_within_its_share_and_is_the_same_in_every_process(first, factor, longest, jitter, attempt, seed):
+def test_jitter_stays_within_its_share_and_is_the_same_in_every_process(retry, attempt, seed):
     """The run decides the jitter: who takes over waits as long as the one before would have."""
-    retry = policy(
-        attempts=20, backoff_seconds=first, factor=factor, max_backoff_seconds=longest, jitter=jitter, on=tuple(RetryOn)
-    )
     again = after_attempt(retry, TRANSPORT, RetryOn.FAILED, attempt, seed)
     assert again == after_attempt(retry, TRANSPORT, RetryOn.FAILED, attempt, seed)
     plain = min(retry.max_backoff_seconds, retry.backoff_seconds * retry.factor ** (attempt - 1))
