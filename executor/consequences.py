@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from executor.context import SEPARATOR, steps_in
-from executor.graph import edges
+from executor.graph import ancestors
 from executor.lifecycle import Next, after_step
 from executor.model import ExecutionRecord, PlannedStep, StepRun, StepStatus
 from executor.phases import GO_ON, STEP, beside, procedure_phase
@@ -72,8 +72,11 @@ class Standing:
         return Decision()
 
     def ready(self) -> list[PlannedStep]:
-        """Steps that may start now, in the order of the list: all that they wait for has ended."""
-        waits = edges(self.steps)
+        """Steps that may start now, in the order of the list: all that they wait for has ended.
+
+        Also what those wait for in turn: a step that planning worked out has ended before anything began.
+        """
+        waits = ancestors(self.steps)
         done = {step.id for step in self.steps if self.ended(step)}
         return [step for step in self.steps if self.run_of(step) is None and done.issuperset(waits[step.id])]
 

@@ -10,7 +10,7 @@ from fakes.engine import LOOK, bench, flaky, record, run, statuses, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.errors import PlanError
+from executor.errors import PlanError, StepFailed
 from executor.graph import ancestors, in_order
 from executor.model import Outcome, StepStatus
 from runbooks.steps import Step
@@ -136,6 +136,29 @@ async def test_a_wait_is_cut_short_when_another_branch_fails():
     assert stopped.is_set()
     assert statuses(ended)["long"] == StepStatus.SKIPPED
     assert ended.outcome is Outcome.ROLLBACK
+
+
+async def test_a_step_that_planning_worked_out_lets_nothing_pass_what_is_listed_before_it():
+    """A check, a calculation, a change: the change waits for the check, though the calculation is long done."""
+    made = bench()
+    seen = []
+
+    class Check(type(made.actions["settle"])):
+        async def perform(self, step, saved, stamp, world):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            seen.extend(made.tiny.effects)
+            raise StepFailed("it does not hold")
+
+    made.actions["settle"] = Check(made.tiny)
+    listed = [
+        {"id": "check", "name": "Check", "action": "settle"},
+        {"id": "sum", "name": "Sum", "action": "calculate", "params": {"text": "7"}, "output_var": "sum"},
+        write("memory", "512Mi"),
+    ]
+    ended = await run(made, {"steps": listed})
+    assert (seen, made.tiny.effects) == ([], [])
+    assert "memory" not in statuses(ended)
 
 
 async def test_with_continue_the_dependants_of_a_failed_step_run():
