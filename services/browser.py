@@ -98,7 +98,7 @@ class ChromiumScreens:
                         timeout=shot.timeout_seconds * 1000,
                     )
                 except Error as error:
-                    raise Unavailable(f"{self._browser} does not start: {_first(error)}") from error
+                    raise Unavailable(f"{self._browser} does not start: {_said(error)}") from error
                 try:
                     return await _taken(browser, shot)
                 except TimeoutError as error:
@@ -250,7 +250,13 @@ def _where(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _first(error: Exception, url: str = "") -> str:
+def _said(error: Exception) -> str:
+    """What the browser itself said when it did not start, else what Playwright says."""
+    own = (line.partition("[err]")[2].strip() for line in str(error).splitlines())
+    return next(filter(None, own), "")[:_QUOTED] or _first(error, "")
+
+
+def _first(error: Exception, url: str) -> str:
     """What happened, without the browser's log and without the secret parts of the address."""
     text = str(error).partition("Call log:")[0].partition("Browser logs:")[0]
     parts = urlsplit(url)
