@@ -62,7 +62,7 @@ def facts_of(context: Mapping[str, Any]) -> TargetFacts:
     """What steps may leave out, taken from a plan's context: the same at planning and after a restart."""
     target, incident = context["target"], context["incident"]
     resource = incident["resource"]
-    rid = resource.get("uid") or f"{resource.get('namespace', '')}:{resource['name']}"
+    rid = resource.get("uid") or f"{resource.get('namespace', '')}:{resource.get('name', '')}"
     return TargetFacts(
         target=target_ref(target),
         namespace=target["namespace"] or ("" if target["kind"] == "Node" else resource.get("namespace", "")),
@@ -73,7 +73,7 @@ def facts_of(context: Mapping[str, Any]) -> TargetFacts:
             # The guide's queries compare incident_id with Episodic.eid, so it is the event's id.
             "incident_id": incident["event_id"],
             "incident_time": incident["event_time"],
-            "resource_rid": f"{resource['kind'].lower()}:{rid}",
+            "resource_rid": f"{resource.get('kind', '').lower()}:{rid}",
             "tenant": incident["tenant"],
             "cluster": incident["cluster"],
             "namespace": target["namespace"],

@@ -9,8 +9,11 @@ from typing import Any
 
 from executor import health
 from executor.health import Reading
-from executor.model import ExecutionRecord, ObjectRef
+from executor.model import Access, ExecutionRecord, ObjectRef, StepStatus
+from executor.phases import STEP
 from executor.ports import Cluster, FreshSignals, KubeObject
+from executor.reasons import leaves
+from matcher.kinds import RUNBOOK
 
 _KIND_AND_NAME = 2
 _REVISION = "deployment.kubernetes.io/revision"
@@ -44,6 +47,8 @@ class Looker:
 
     async def _look(self, now: datetime) -> Reading:
         target = self._target
+        if target.kind == RUNBOOK:
+            return by_its_steps(self._record)
         item = await self._cluster.get(target.kind, target.name, target.namespace)
         if item is None:
             return Reading(None, f"{target} is gone")
@@ -151,6 +156,24 @@ class Looker:
             return Reading(healthy=False, detail="; ".join(bad[:3]))
         told = f"{len(owners)} owners of its pods are available" if owners else "no pods had to move"
         return Reading(healthy=True, detail=f"the node is cordoned and empty; {told}", rolled_out=True)
+
+
+def by_its_steps(record: ExecutionRecord) -> Reading:
+    """What the steps of a runbook without a target prove.
+
+    Success criteria are the evidence where there are some: each is looked at beside this. Without them the steps of a
+    runbook that changes nothing are the evidence themselves: all of them gave what they were asked for. A change
+    proves nothing by being made.
+    """
+    runs = [run for run in record.steps if run.phase == STEP and run.items is None]
+    missed = [run.name for run in runs if run.status not in (StepStatus.SUCCEEDED, StepStatus.SKIPPED)]
+    if record.plan.terms.criteria:
+        return Reading(healthy=True, detail="there is no target", rolled_out=True)
+    if any(step.access is Access.WRITE for step in leaves(record.plan.steps)):
+        return Reading(None, "there is no target, and no success_criteria say whether its changes worked")
+    if missed or not any(run.status is StepStatus.SUCCEEDED for run in runs):
+        return Reading(None, f"there is no target, and not every step succeeded: {', '.join(missed) or 'none ran'}")
+    return Reading(healthy=True, detail=f"it changes nothing, and its {len(runs)} steps succeeded", rolled_out=True)
 
 
 def _owners(record: ExecutionRecord) -> list[ObjectRef]:

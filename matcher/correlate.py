@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from matcher.fingerprint import fingerprint, identity, incident_id
+from matcher.fingerprint import identity, incident_id, problem_of, run_incident_id
 from matcher.model import Cause, Incident, Origin, Received, Signal, SignalStatus, Target
 
 KEPT = 100
@@ -171,10 +171,12 @@ def join_or_open(  # noqa: PLR0917 - the words of one decision, in the order in 
             keep firing for a while after the fix.
     """
     seen = signal.seen_at
-    why = _why_new(seen, open_incident, window, max_age, busy=busy)
-    problem = fingerprint(signal.tenant, signal.cluster, cause.reason, target.key)
+    # A request to run a runbook is one incident for ever, however often and late it is sent again.
+    asked = signal.run is not None
+    why = "" if asked and open_incident else _why_new(seen, open_incident, window, max_age, busy=busy)
+    problem = problem_of(signal, cause, target)
     if why or open_incident is None:
-        number = incident_id(signal.tenant, problem, seen)
+        number = run_incident_id(signal.tenant, problem) if asked else incident_id(signal.tenant, problem, seen)
         return Opened(
             Incident(
                 number, problem, signal.tenant, signal.cluster, signal, cause, target, seen, seen, repeat_count=count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from matcher.kinds import RUNBOOK
 from matcher.model import Incident, Signal
 from runbooks.mappings import AlertFacts
 
@@ -31,7 +32,7 @@ def incident_facts(incident: Incident) -> dict[str, Any]:
 def _resource(incident: Incident) -> dict[str, str]:
     """The cause's subject, with the workload that owns it as its controller."""
     subject, target = incident.cause.subject, incident.target
-    owned = target.kind not in ("Pod", "Node")
+    owned = target.kind not in ("Pod", "Node", RUNBOOK)
     known = {
         "kind": subject.kind,
         "name": subject.name,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from matcher.model import Signal, Subject
+from matcher.model import Cause, Signal, Subject, Target
 from matcher.reasons import canonical_reason
 
 _HEX = 32
@@ -59,6 +59,13 @@ def fingerprint(tenant: str, cluster: str, cause_reason: str, target_key: str) -
     return _digest(tenant, cluster, canonical_reason(cause_reason).lower(), target_key)
 
 
+def problem_of(signal: Signal, cause: Cause, target: Target) -> str:
+    """The fingerprint of what a signal is about. Every request to run a runbook is a problem of its own."""
+    if signal.run is not None:
+        return _digest(signal.tenant, signal.cluster, "run request", signal.event_id)
+    return fingerprint(signal.tenant, signal.cluster, cause.reason, target.key)
+
+
 def incident_id(tenant: str, problem: str, opened_at: datetime) -> str:
     """The id of an incident.
 
@@ -68,6 +75,11 @@ def incident_id(tenant: str, problem: str, opened_at: datetime) -> str:
         opened_at: ``Signal.seen_at`` of the signal that opened it: reading the message again gives the same id.
     """
     return _derive(_INCIDENT, tenant, problem, _instant(opened_at))
+
+
+def run_incident_id(tenant: str, problem: str) -> str:
+    """The id of the incident of a request to run a runbook: the same whenever the request is read."""
+    return _derive(_INCIDENT, tenant, problem, "run request")
 
 
 def execution_id(incident: str, runbook_sha: str, attempt: int) -> str:

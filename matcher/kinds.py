@@ -29,6 +29,9 @@ _FORMS = {
 }
 _CANONICAL = {form.lower(): kind for kind, forms in _FORMS.items() for form in (kind, *forms)}
 
+RUNBOOK = "Runbook"
+"""Kind of the target of a run that acts on no workload: the runbook stands for itself, and runs once at a time."""
+
 
 def canonical_kind(kind: str) -> str:
     """``Replicaset``, ``replicasets`` and ``rs`` are ``ReplicaSet``; a kind that is not known stays as sent."""

@@ -37,6 +37,37 @@ class Origin:
     offset: int
 
 
+class Asked(StrEnum):
+    """Who asks for a runbook by name."""
+
+    MANUAL = "manual"
+    API = "api"
+    SCHEDULE = "schedule"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A runbook that is asked for by name, instead of being found by a cause.
+
+    Attributes:
+        runbook: its id.
+        version: the only version that will do; empty for the one in force.
+        targeted: whether it is asked for a target (the signal's subject); else it acts on no workload.
+        parameters: values for its parameters, JSON; they go before those of the settings.
+        by: who asks, as they say.
+        dry_run: only plan it and say what it would do.
+    """
+
+    runbook: str
+    source: Asked
+    version: str = ""
+    targeted: bool = True
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    by: str = ""
+    reason: str = ""
+    dry_run: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One alert or event as received, normalised.
@@ -45,11 +76,12 @@ class Signal:
         event_id: the sender's id; equals ``Episodic.eid`` in the graph. Not a basis for deduplication.
         event_time: when it happened, UTC, truncated to microseconds.
         shape: which message shape it came in (``alertmanager``, ``event_normalized``, ``raw_event``,
-            ``normalizer_v2``, ``alerts_enriched``, ``rca_result``).
+            ``normalizer_v2``, ``alerts_enriched``, ``rca_result``, ``run_request``).
         alert_key: stable over firing and resolved deliveries of the same alert.
         received_at: the broker's time of the message, UTC. Windows are measured with it, because an Alertmanager
             alert keeps its ``startsAt`` over all of its deliveries; None reads as ``event_time``.
         annotations: of an Alertmanager alert, as its rule wrote them; mappings look at them.
+        run: the runbook that is asked for by name; None for everything that happened by itself.
     """
 
     event_id: str
@@ -67,6 +99,7 @@ class Signal:
     labels: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    run: Run | None = None
 
     @property
     def seen_at(self) -> datetime:
@@ -124,7 +157,7 @@ class Target:
     Attributes:
         container: the container that the cause is about, where it is known or the workload has just one.
         resolved_by: how it was found (``owner``, ``self``, ``graph``, ``replicaset-name``, ``statefulset-name``,
-            ``daemonset-name``, ``job-name``).
+            ``daemonset-name``, ``job-name``, ``none`` where a runbook was asked for without a target).
         pod: name of the pod that the cause is about, when there is one (it may be gone).
     """
 

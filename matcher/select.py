@@ -37,8 +37,9 @@ from enum import Enum
 from matcher.alerts import AlertIndex, ByAlert
 from matcher.diagnose import ALERT
 from matcher.facts import incident_facts, target_facts
-from matcher.kinds import canonical_kind
+from matcher.kinds import RUNBOOK, canonical_kind
 from matcher.model import Candidate, Cause, Incident, Match, NoMatch, Signal, Target
+from matcher.named import select_named
 from matcher.patterns import GlobIndex, any_matches, is_glob, literal_length, matches
 from matcher.reasons import canonical_reason, family, same_reason
 from runbooks.mappings import NO_MAPPINGS, Mappings
@@ -107,6 +108,7 @@ class RunbookIndex:
                 table.setdefault(pattern, []).append(loaded)
         self._globs = GlobIndex(self._by_glob)
         self._remembered: dict[str, tuple[_Named, ...]] = {}
+        self._by_id = {loaded.runbook.id: loaded for loaded in runbooks}
 
     def __len__(self) -> int:
         return self._size
@@ -117,6 +119,8 @@ class RunbookIndex:
 
     def select(self, incident: Incident) -> Match | NoMatch:
         """The runbook that answers the incident; every other candidate with the reason why it lost."""
+        if (run := incident.signal.run) is not None:
+            return select_named(incident, run, self._by_id, lambda loaded: _why_not_asked(loaded, incident))
         named = self._candidates(incident)
         rejected: list[Candidate] = []
         applying: list[tuple[tuple[int, ...], _Named]] = []
@@ -208,6 +212,15 @@ class RunbookIndex:
         return found.values()
 
 
+def _why_not_asked(loaded: LoadedRunbook, incident: Incident) -> str:
+    """Why a runbook that is asked for by name does not apply: what it says of alerts has nothing to hold for."""
+    trigger = loaded.runbook.trigger
+    if trigger.affected_resource_kinds and incident.target.kind == RUNBOOK:
+        return f"it needs a target of kind {_list(trigger.affected_resource_kinds)}"
+    checks = (_kind, _namespace, _cluster, _tenant)
+    return next(filter(None, (check(trigger, incident) for check in checks)), "") or _when(trigger, incident)
+
+
 def _how(named: ByAlert, incident: Incident) -> tuple[int, int]:
     """How a runbook is met that the alert names: as its reason would be, when the alert is the cause."""
     if incident.cause.writer != ALERT:
@@ -281,14 +294,22 @@ def _part(what: str, patterns: tuple[str, ...], value: str) -> str:
     return "" if met else f"{what} {value or 'unknown'} is not {_list(patterns)}"
 
 
+def _cluster(trigger: Trigger, incident: Incident) -> str:
+    return _part("cluster", trigger.cluster, incident.cluster)
+
+
+def _tenant(trigger: Trigger, incident: Incident) -> str:
+    return _part("tenant", trigger.tenant, incident.tenant)
+
+
 _CHECKS: tuple[_Check, ...] = (
     _symptom,
     _kind,
     _namespace,
     _signal_labels,
     lambda trigger, incident: _part("severity", trigger.severity, incident.signal.severity),
-    lambda trigger, incident: _part("cluster", trigger.cluster, incident.cluster),
-    lambda trigger, incident: _part("tenant", trigger.tenant, incident.tenant),
+    _cluster,
+    _tenant,
 )
 
 

@@ -3,6 +3,7 @@
     pod lives         its controller, the controller's controller, ... each read live
     pod is gone       the graph's CONTROLS chain as a hint, then the owners that its name allows; each verified live
     workload          itself (then its controllers)
+    no target wanted  a runbook that is asked for by name, for no workload, stands for itself
     node              itself
     anything else     no target, with the reason
 
@@ -19,7 +20,7 @@ from typing import TypeVar
 
 from matcher._cache import SharedLookups
 from matcher.errors import LiveUnavailable
-from matcher.kinds import canonical_kind
+from matcher.kinds import RUNBOOK, canonical_kind
 from matcher.model import Cause, Signal, Subject, Target
 from matcher.pods import (
     controller_of,
@@ -34,6 +35,7 @@ from matcher.pods import (
     template_of,
 )
 from matcher.ports import CausalGraph, KubeObject, LiveObjects
+from runbooks.findings import nearest
 
 WORKLOADS = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"}
@@ -97,6 +99,8 @@ class TargetResolver:
         """
         if self._cluster is not None and signal.cluster != self._cluster:
             return NoTarget(f"the signal is about cluster {signal.cluster}, this process acts on {self._cluster}")
+        if signal.run is not None and not signal.run.targeted:
+            return Target(signal.cluster, RUNBOOK, signal.run.runbook, resolved_by="none")
         subject = cause.subject if cause.subject.name else signal.subject
         hint = signal.labels.get("container", "") if _same(subject, signal.subject) else ""
         key = (signal.tenant, signal.cluster, cause.reason, cause.subject.name and "cause", *_parts(subject), hint)
@@ -140,7 +144,10 @@ class TargetResolver:
     async def _of_workload(self, subject: Subject, cluster: str, hint: str) -> Target:
         found = await self._get(subject.kind, subject.name, subject.namespace)
         if found is None:
-            raise _Nothing(f"{subject.kind} {subject.namespace}/{subject.name} does not exist")
+            others = [_name(item) for item in await self._list(subject.kind, subject.namespace)]
+            near = nearest(subject.name, others)
+            hint = f"; did you mean {near}?" if near else ""
+            raise _Nothing(f"{subject.kind} {subject.namespace}/{subject.name} does not exist{hint}")
         top = await self._top(_typed(found, subject.kind), subject.namespace)
         how = "self" if metadata(top).get("uid") == metadata(found).get("uid") else "owner"
         return _target(cluster, top, _kind(top), how, container=pick_container(template_of(top), "", hint))

@@ -10,7 +10,7 @@ from executor.actions.base import TargetFacts, World
 from executor.errors import PlanError
 from executor.model import ObjectRef
 from executor.ports import KubeObject
-from matcher.kinds import canonical_kind
+from matcher.kinds import RUNBOOK, canonical_kind
 
 WORKLOADS = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"}
@@ -40,6 +40,8 @@ def aim(resource: str, name: str | None, namespace: str | None, facts: TargetFac
     """
     word, _, inside = resource.strip().partition("/")
     kind = canonical_kind(word)
+    if kind == RUNBOOK:
+        raise PlanError("the runbook was asked for without a target: name the object, or ask for it with a target")
     if not kind or "/" in inside:
         raise PlanError(f"resource {resource!r} is not KIND or KIND/NAME, such as deployment or deployment/web")
     if inside and name and inside != name:
@@ -55,6 +57,8 @@ def _name_of(kind: str, facts: TargetFacts) -> str:
         return facts.pod
     if kind == "Node" and facts.node:
         return facts.node
+    if target.kind == RUNBOOK:
+        raise PlanError(f"no {kind} is named, and the runbook was asked for without a target")
     if target.kind == "Pod" and kind in WORKLOADS:
         raise PlanError(f"the pod {target.name} has no controller, so there is no {kind} to act on")
     advice = (

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from matcher.kinds import RUNBOOK
 from matcher.ports import KubeObject, LiveObjects
 from safety.blast import WORKLOADS, Touched, count
 
@@ -71,6 +72,8 @@ class ClusterAndGraph:
 
     async def _labels(self, resource: str) -> Mapping[str, str] | None:
         kind, namespace, name = split(resource)
+        if kind == RUNBOOK:
+            return {}  # a run without a target stands for itself
         try:
             item = await self._live.get(kind, name, namespace)
         except Exception as error:  # noqa: BLE001 - whatever keeps them from being read, they are unknown and that is a no

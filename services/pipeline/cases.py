@@ -84,7 +84,9 @@ def pending_id(case: Case) -> str:
     """The decision of an alert that has no incident yet; further deliveries find it by the alert."""
     if case.waiting:
         return case.waiting.id
-    return decision_id(case.signal.tenant, identity(case.signal), case.signal.seen_at)
+    # A request to run a runbook keeps its decision, whenever it is read.
+    since = None if case.signal.run else case.signal.seen_at
+    return decision_id(case.signal.tenant, identity(case.signal), since)
 
 
 def record_of(case: Case, kind: DecisionKind, number: str, now: datetime, **facts: Any) -> DecisionRecord:

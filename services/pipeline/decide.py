@@ -20,8 +20,9 @@ from matcher.calibration import BUILT_IN, Tables
 from matcher.correlate import Joined, join_or_open
 from matcher.diagnose import NOTHING_SELF_EVIDENT, SelfEvident, by_event, diagnose
 from matcher.errors import LiveUnavailable
-from matcher.fingerprint import decision_id, fingerprint
+from matcher.fingerprint import decision_id, problem_of
 from matcher.model import Cause, Diagnosis, Incident, NoMatch, Signal
+from matcher.named import asked_for
 from matcher.ports import CausalGraph
 from matcher.select import Own, RunbookIndex
 from matcher.target import NoTarget, TargetResolver
@@ -41,6 +42,7 @@ from services.pipeline.standing import (
     never_begun,
     refused_for_now,
     settle_pending,
+    split_asked,
     split_counted,
 )
 from services.ports import DecisionLedger
@@ -137,6 +139,8 @@ class Decider:
         looked = looked or await self.look(cases)
         known, causes, index = looked.states, looked.causes, self._runbooks()
         unread, written = split_counted(cases, known)
+        unread, again = split_asked(unread, known)
+        written += again
         fresh, stale = self._split_stale(unread, known, now)
         fresh = await self._answering(fresh, known, causes, index)
         located, pending = await self._locate_all(fresh, causes, now, index)
@@ -185,6 +189,8 @@ class Decider:
         """What the graph says. It is asked once for the whole batch."""
         asked: dict[str, Signal] = {}
         for case in cases:
+            if case.signal.run is not None:
+                continue  # what is asked for by name needs no cause
             asked.setdefault(case.signal.event_id, case.signal)
             asked.setdefault(case.folded.last.event_id, case.folded.last)
         return await self._graph.causes_of(list(asked.values())) if asked else {}
@@ -226,6 +232,8 @@ class Decider:
         self, case: Case, causes: Mapping[str, tuple[Cause, ...]], index: RunbookIndex, *, last: bool = False
     ) -> Diagnosis | None:
         """The causes of a case; an alert that is only suggested to be its own stands in when nothing else came."""
+        if case.signal.run is not None:
+            return asked_for(case.signal)
         events = dict.fromkeys((case.signal.event_id, case.folded.last.event_id))
         own = index.own(case.signal)
         alone = own is Own.YES or (own is Own.SUGGESTED and last)
@@ -297,9 +305,7 @@ class Decider:
         """Which cases open an incident (with decision id and attempt), and which repeat one."""
         if not located:
             return [], []
-        prints = [
-            fingerprint(o.case.signal.tenant, o.case.signal.cluster, o.cause.reason, o.target.key) for o in located
-        ]
+        prints = [problem_of(one.case.signal, one.cause, one.target) for one in located]
         known = await self._ledger.open_incidents(list(dict.fromkeys(prints)))
         opened: dict[str, tuple[Located, Incident, str, int]] = {}
         written: list[Written] = []
@@ -319,7 +325,8 @@ class Decider:
         signal = one.case.signal
         if known and not one.case.waiting and is_counted(one.case.folded, known.taken):
             return as_it_stands(one, known), known.decision_id, 0
-        if known and known.finished_at and signal.seen_at > known.finished_at + self._settings.window:
+        ended = known.finished_at if known and signal.run is None else None
+        if ended and signal.seen_at > ended + self._settings.window:
             known = None  # it came back, long enough after the last execution to be another story
         answer = join_or_open(
             signal,
@@ -332,16 +339,19 @@ class Decider:
             busy=known is not None and known.execution_id != "" and known.finished_at is None,
         )
         if isinstance(answer, Joined) and known is not None:
-            return answer.incident, known.decision_id, self._attempt(known, now)
+            return answer.incident, known.decision_id, self._attempt(one, known, now)
         number = one.case.waiting.id if one.case.waiting else decision_id(signal.tenant, answer.incident.id)
         return answer.incident, number, 1
 
-    def _attempt(self, known: OpenIncident, now: datetime) -> int:
+    def _attempt(self, one: Located, known: OpenIncident, now: datetime) -> int:
         """Which attempt a repeat of a known incident begins; 0 when the incident stands decided.
 
         A refusal for now (paused, locked, cooling down, too many) is asked again after a while: the problem is still
-        there. So is a permit that nobody claimed in time.
+        there. So is a permit that nobody claimed in time. Who asked for a runbook by name has the answer, and can ask
+        again.
         """
+        if one.case.signal.run is not None:
+            return 0
         if not (refused_for_now(known) or never_begun(known)):
             return 0
         since = known.decided_at or known.last_seen

@@ -22,6 +22,7 @@ from safety.model import Answer, BlastRadius, GateRequest, GrantedApproval, Limi
 from safety.policy import PolicySettings
 from safety.ports import Gate
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
+from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
 from services.records import DecisionKind, DecisionRecord
 
@@ -97,6 +98,7 @@ class Permits:
         sources: measures what a plan may affect, for a tenant and cluster.
         approval_timeout: longest wait for an answer; a runbook may ask for less.
         least_cooldown: the quiet time of a target is never shorter.
+        rehearse: asks the API server whether it would take the writes of a plan, for requests that only want to know.
     """
 
     def __init__(
@@ -112,7 +114,9 @@ class Permits:
         least_cooldown: timedelta,
         unknown_blast_asks: bool = False,
         planning: int = 16,
+        rehearse: Rehearse = not_rehearsed,
     ) -> None:
+        self._rehearse = rehearse
         self._planner = planner
         self._gate = gate
         self._sources = sources
@@ -152,7 +156,15 @@ class Permits:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
-        return Planned(proposal, plan, _by_the_runbook(asked, proposal.match.runbook.runbook, plan))
+        planned = Planned(proposal, plan, _by_the_runbook(asked, proposal.match.runbook.runbook, plan))
+        run = incident.signal.run
+        return await self._only_said(planned, now) if run and run.dry_run else planned
+
+    async def _only_said(self, planned: Planned, now: datetime) -> DecisionRecord:
+        """The answer to a request that only asks what would be done: nothing is reserved, nothing runs."""
+        refused = await self._rehearse(planned.plan)
+        no = policy.decide(planned.request, self._policy)
+        return self._refused(planned.proposal, only_said(planned.plan, refused, no), now, planned)
 
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
@@ -160,7 +172,8 @@ class Permits:
     async def _measured(self, request: GateRequest, plan: Plan, sources: Sources) -> GateRequest:
         """The question, with what the plan may affect; labels and pods are read only where a limit needs them."""
         limits, labels = request.limits, None
-        blast = await measure(plan.touched, sources)
+        # A plan that changes nothing is weighed as if it changed its target.
+        blast = await measure(plan.touched or _target_of(plan), sources)
         if limits.blast_percent is not None:
             blast = replace(blast, pods=await known(sources.pods(plan.namespaces)))
         if limits.protected_labels:
@@ -312,9 +325,13 @@ def _remembered(limits: Limits) -> float:
 
 def _with_target(plan: Plan) -> list[str]:
     """What the plan touches, and its target, which may be what protects them."""
+    return list(dict.fromkeys([*plan.touched, *_target_of(plan)]))
+
+
+def _target_of(plan: Plan) -> tuple[str]:
     target = plan.context.get("target") or {}
     parts = [target.get("kind", ""), target.get("namespace", ""), target.get("name", "")]
-    return list(dict.fromkeys([*plan.touched, "/".join(part for part in parts if part)]))
+    return ("/".join(part for part in parts if part),)
 
 
 def _by_the_runbook(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:
@@ -383,6 +400,8 @@ def flat_facts(incident: Incident) -> dict[str, object]:
         "subject": _named(cause.subject.kind, cause.subject.namespace, cause.subject.name, cause.subject.uid),
         "target": _named(target.kind, target.namespace, target.name, target.uid),
         "opened_at": incident.opened_at.isoformat(),
+        "trigger_type": signal.run.source.value if signal.run else "alert",
+        **({"asked_by": signal.run.by} if signal.run else {}),
     }
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from executor.model import Outcome, Status
 from matcher.correlate import Folded
-from matcher.fingerprint import fingerprint
+from matcher.fingerprint import problem_of
 from matcher.model import Incident
 from services.pipeline.cases import Case, Located, record_of, repeat_of, without_inputs
 from services.pipeline.permit import TEMPORARY_CHECKS
@@ -49,6 +49,22 @@ def split_counted(
     return unread, counted
 
 
+def split_asked(
+    cases: Sequence[Case], known: Mapping[str, DecisionState]
+) -> tuple[list[Case], list[DecisionRecord | Repeat]]:
+    """A request to run a runbook is answered once: sent again under its id, it is a repeat of that answer."""
+    fresh: list[Case] = []
+    again: list[DecisionRecord | Repeat] = []
+    for case in cases:
+        asked_before = case.signal.run is not None and not case.waiting
+        state = known.get(case.signal.alert_key) if asked_before else None
+        if state:
+            again.append(repeat_of(case, state.id))
+        else:
+            fresh.append(case)
+    return fresh, again
+
+
 def _uncounted(folded: Folded, taken: Mapping[tuple[str, int], int]) -> Folded:
     """Without the inputs that are counted: after a crash a batch can hold read and unread deliveries of one alert."""
     origins = tuple(o for o in folded.origins if o.offset > taken.get((o.topic, o.partition), -1))
@@ -78,7 +94,7 @@ def _still_open(state: DecisionState, case: Case, window: timedelta) -> bool:
 def as_it_stands(one: Located, known: OpenIncident) -> Incident:
     """A known incident, for a case that adds nothing to it."""
     signal = one.case.signal
-    mark = fingerprint(signal.tenant, signal.cluster, one.cause.reason, one.target.key)
+    mark = problem_of(signal, one.cause, one.target)
     return Incident(
         known.incident_id,
         mark,
