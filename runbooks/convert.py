@@ -111,10 +111,10 @@ def _annotated(text: str, notes: Mapping[Place, list[str]]) -> str:
         line = places.get(here, (1, 1))[0]
         above.setdefault(line, []).extend(comments)
     result: list[str] = []
-    for number, line in enumerate(lines, 1):
-        indent = line[: len(line) - len(line.lstrip())]
+    for number, written in enumerate(lines, 1):
+        indent = written[: len(written) - len(written.lstrip())]
         result += [indent + comment for comment in dict.fromkeys(above.get(number, ()))]
-        result.append(line)
+        result.append(written)
     return "\n".join(result) + "\n"
 
 
@@ -148,7 +148,8 @@ def _scalars(text: str) -> tuple[set[int], dict[int, int]]:
     """Lines within texts of several lines, and where the last value of each other line ends."""
     inside: set[int] = set()
     ends: dict[int, int] = {}
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    events: Iterator[Any] = yaml.parse(text, Loader=yaml.SafeLoader)
+    for event in events:
         start, end = event.start_mark, event.end_mark
         if isinstance(event, yaml.ScalarEvent) and end.line > start.line:
             last = end.line + 1 if end.column else end.line

@@ -180,6 +180,7 @@ _TABLE: tuple[tuple[Callable[[_Problem], bool], str, Callable[[_Problem], _Expla
     (lambda problem: problem.kind.startswith(_BOUNDS), "RB105", _bounds),
     (lambda problem: problem.kind.endswith(("_type", "_parsing", "_from_float")), "RB104", _type),
     (lambda problem: "nothing starts it" in problem.message, "RB112", _own),
+    (lambda problem: "no time zone" in problem.message, "RB221", _own),
     (lambda problem: "duration" in problem.message, "RB109", _own),
     (lambda _problem: True, "RB111", _own),
 )
