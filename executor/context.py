@@ -120,6 +120,9 @@ def names_of(record: ExecutionRecord, now: datetime, step: PlannedStep, phase: s
     started = record.started_at or record.requested_at or now
     times = {"started_at": started.isoformat(), "duration": round(max(0.0, (now - started).total_seconds()), 3)}
     known["execution"] = {**known.get("execution", {}), **times}
+    if phase == ROLLBACK:
+        # What led to it: a trigger, a failed step or a verdict, in words.
+        known["rollback"] = {"reason": record.error, "trigger": {"condition": record.error}}
     return {**known, **item_names(step)}
 
 

@@ -160,6 +160,7 @@ class Planner:
         rollback: list[PlannedStep] = []
         procedures: dict[str, tuple[PlannedStep, ...]] = {}
         for draft in called.drafts:
+            draft.pending.add("rollback")  # why it is taken back is known only then
             steps = draft.runbook.rollback.steps
             made = await self._listed(steps, draft, _TAKES_BACK, len(rollback))
             rollback += made

@@ -353,3 +353,35 @@ async def _rehearsal(raw):
 
 def _moment_of_rollback(reached) -> int:
     return reached.index("after advance rolling_back") + 1
+
+
+async def test_a_procedure_can_say_why_changes_are_taken_back():
+    """The trigger that was set off is known to the messages of its procedure, and to no step before."""
+    made = bench()
+    made.world.metrics.answers["errors"] = [1.0]
+    say = {"name": "tell", "action": "say", "params": {"text": "back: {{ rollback.trigger.condition }}"}}
+    await run(
+        made,
+        rollback={"triggers": [{"condition": "metrics.errors > 0.05", "run": "shrink"}]},
+        procedures={"shrink": [*BACK, say]},
+    )
+    assert made.tiny.effects[-1] == "say back: rollback trigger: metrics.errors > 0.05 holds"
+    with pytest.raises(PlanError, match="rollback is unknown"):
+        await run(bench(), steps=[CHANGE, say])
+
+
+async def test_a_procedure_runs_with_the_values_that_were_saved_before_the_change():
+    """Not with those at the time of the rollback."""
+    made = bench()
+    made.world.metrics.answers["errors"] = [1.0]
+    saving = {**CHANGE, "save_state": {"before": "{{ current }}"}}
+    look = {"name": "look", "action": "look", "output_var": "current"}
+    back = {"name": "set back", "action": "set", "params": {"name": "memory", "value": "{{ state.before }}"}}
+    ended = await run(
+        made,
+        steps=[look, saving],
+        rollback={"triggers": [{"condition": "metrics.errors > 0.05", "run": "restore"}]},
+        procedures={"restore": [back]},
+    )
+    assert ended.outcome is Outcome.ROLLBACK
+    assert made.tiny.effects == ["set memory=512Mi", "set memory=256Mi"]
