@@ -46,6 +46,8 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("services.cli.convert:convert", "Write another dialect in the canonical form", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
     "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
+    "test": Command("services.cli.test:run_packs", "Try runbooks as their acceptance packs say", "Runbooks"),
+    "test-schema": Command("services.cli.test:acceptance_schema", "JSON Schema of acceptance packs", "Runbooks"),
     "replay": Command("services.cli.replay:replay", "One recorded execution again, every difference shown", "Runbooks"),
     "backtest": Command("services.cli.backtest:backtest", "Recorded incidents against changed runbooks", "Runbooks"),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),

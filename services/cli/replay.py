@@ -48,13 +48,13 @@ def replay(
 
     if len(execution) < _LEAST:
         raise runtime.CommandError(f"'{execution}' is too short: give at least {_LEAST} characters of the id", 2)
-    from executor.actions import default_actions  # noqa: PLC0415 - keeps rb --help quick
+    from services.plugins import all_actions  # noqa: PLC0415 - keeps rb --help quick
 
     settings = runtime.settings_for()
     changed = _load(against) if against else None
     try:
         recording = _from_file(source, execution) if source else runtime.run(_from_graph(settings, execution))
-        result = runtime.run(replayed(recording, default_actions(), settings.runbooks.parameters, changed))
+        result = runtime.run(replayed(recording, all_actions(), settings.runbooks.parameters, changed))
     except ReplayError as error:
         raise runtime.CommandError(str(error), 2) from error
     if as_json:

@@ -216,9 +216,9 @@ def _propose(lines: Sequence[bytes]) -> list[Proposed]:
 
 
 def _proposer(setup: Setup) -> Proposer:
-    from executor.actions import default_actions  # noqa: PLC0415 - made in each process
+    from services.plugins import all_actions  # noqa: PLC0415 - made in each process
 
-    return Proposer(setup.runbooks, setup.versions, default_actions(), setup.knobs)
+    return Proposer(setup.runbooks, setup.versions, all_actions(), setup.knobs)
 
 
 @dataclass(frozen=True, slots=True)
