@@ -235,3 +235,19 @@ async def test_half_of_the_yeses_expire_with_their_question(store):
     assert asked.id in {each.id for each in await store.due(late)}
     expired = await store.answer(asked.id, Verb.EXPIRE, by="rootmend", reason="late", now=late, plan_hash="hash-1")
     assert expired.status is ApprovalStatus.EXPIRED
+
+
+async def test_a_question_about_a_step_is_kept_with_its_step(store):
+    """It is another question than the one about the plan, and the same one when it is asked again."""
+    facts = {"now": NOW, "timeout": TIMEOUT}
+    execution = f"contract-{uuid4()}"
+    plan = ask(execution, "contract-i", "h1", ["why"], **facts)
+    step = ask(execution, "contract-i", "h1", ["why"], **facts, step="approval/restart")
+    assert plan.id != step.id
+    for asked in (plan, step, step):
+        await store.request(asked)
+    assert (await store.get(step.id)) == step
+    assert (await store.get(plan.id)).step == ""
+    answered = await store.answer(step.id, Verb.APPROVE, by="ann", reason="", now=NOW, plan_hash="h1")
+    assert (answered.status, answered.step) == (ApprovalStatus.APPROVED, "approval/restart")
+    assert (await store.get(plan.id)).status is ApprovalStatus.PENDING

@@ -12,7 +12,7 @@ from fakes.graph_samples import T0, decision, execution, incident, origin, permi
 from fakes.stores import memory_store, real_store
 
 from executor.errors import Fenced, NotFound
-from executor.model import Evidence, Kpi, Outcome, Status, StepStatus, Verdict
+from executor.model import Attempt, Evidence, Kpi, Outcome, Status, StepStatus, Verdict
 from safety.approvals import ApprovalStatus, Verb, ask
 from safety.ports import Claim
 from services.records import DecisionKind, Repeat
@@ -410,6 +410,29 @@ async def test_intent_and_outcome_of_a_step_are_kept(store):
     second = step_run(run.id, 1, StepStatus.FAILED, error="no quota", before=None)
     await store.journal.outcome(run.id, epoch, second)
     assert (await store.journal.load(run.id)).steps == (done, second)
+
+
+async def test_items_attempts_and_kept_values_of_a_step_survive(store):
+    """Whoever takes over goes on with the right item, the right attempt and the values from before the change."""
+    run, epoch = await _running(store)
+    failed = Attempt(number=1, kind="temporary", error="away", started_at=T0, finished_at=T0 + timedelta(seconds=1))
+    whole = step_run(run.id, before=None, items=("a", {"name": "b"}, 3))
+    item = step_run(
+        run.id,
+        id=f"{run.id}/step/0/1",
+        item=1,
+        attempt=2,
+        attempts=(failed,),
+        state={"old": "256Mi"},
+        outputs={"id": [1, 2]},
+        started_at=T0 + timedelta(seconds=2),
+    )
+    asked = step_run(
+        run.id, 1, phase="approval", id=f"{run.id}/approval/1", items=(), started_at=T0 + timedelta(seconds=3)
+    )
+    for made in (whole, item, asked):
+        await store.journal.intend(run.id, epoch, made)
+    assert (await store.journal.load(run.id)).steps == (whole, item, asked)
 
 
 async def test_an_execution_moves_on_with_facts(store):
