@@ -28,6 +28,7 @@ from executor.settings import ExecutorSettings
 from matcher.model import SignalStatus, Subject
 from matcher.select import RunbookIndex
 from matcher.target import TargetResolver
+from runbooks.mappings import NO_MAPPINGS, Mappings
 from runbooks.model import LoadedRunbook, Runbook
 from safety.policy import PolicySettings
 from services.intake.settings import IntakeSettings
@@ -222,6 +223,7 @@ class Rig:
 
     def __init__(self, *runbooks: LoadedRunbook, handoff: bool = True, **settings: Any) -> None:
         self.runbooks = list(runbooks or (runbook(),))
+        self.mappings: Mappings = NO_MAPPINGS
         self.handoff = handoff
         self.settings = DecideSettings(**settings)
         self.points = Failpoints()
@@ -291,6 +293,18 @@ class Rig:
             "subject": {"kind": "Pod", "name": f"{app}-{pod}", "ns": NAMESPACE},
         }
         return self.raw(json.dumps(body).encode(), TOPICS.events, partition)
+
+    def alert(self, name: str, app: str = "app", *, pod: str = "1", value: str = "", **labels: str) -> Inbound:
+        """An alert of Alertmanager about a pod of ``app``; nothing in the graph explains it."""
+        told = {"alertname": name, "namespace": NAMESPACE, "deployment": app, "pod": f"{app}-{pod}", **labels}
+        alert = {
+            "status": "firing",
+            "labels": {**told, "tenant": TENANT, "cluster": CLUSTER},
+            "annotations": {"value": value} if value else {},
+            "startsAt": self.clock.now().isoformat(),
+            "fingerprint": f"{name}-{app}",
+        }
+        return self.raw(json.dumps({"status": "firing", "alerts": [alert]}).encode(), TOPICS.alerts)
 
     def explain(self, event_id: str, app: str = "app", confidence: float = 0.8) -> None:
         """The graph learns the cause of an event."""
@@ -389,7 +403,7 @@ class Rig:
             targets=TargetResolver(
                 self.cluster, self.graph, cluster=CLUSTER, cache_seconds=1.0, clock=self.clock.monotonic
             ),
-            runbooks=lambda: RunbookIndex(self.runbooks),
+            runbooks=lambda: RunbookIndex(self.runbooks, self.mappings),
             permits=permits,
             ledger=store,
             clock=self.clock,
@@ -426,6 +440,7 @@ class Rig:
                 publisher=publisher,
                 topics=TOPICS,
                 runbook=lambda name: next((r for r in self.runbooks if r.runbook.id == name), None),
+                match=lambda *found: RunbookIndex(self.runbooks, self.mappings).match(*found),
                 clock=self.clock,
                 hooks=self.hooks,
             ),
