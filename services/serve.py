@@ -131,7 +131,7 @@ class Service:
             bus.consume(
                 kafka.topics.inputs,
                 f"{kafka.group_id}-decide",
-                pipeline.ingest.on_batch,
+                pipeline.ingest.begin,
                 max_records=kafka.batch_max_records,
                 wait_seconds=wait,
                 offset_reset=kafka.offset_reset,

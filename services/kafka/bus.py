@@ -3,7 +3,8 @@
 Four things are done by hand, for reasons:
 
 * the parser keeps bytes: FastStream's own decodes headers as UTF-8 and would stop at a poisonous header;
-* offsets are acknowledged by this module after the handler has returned, never before (invariant 2);
+* offsets are committed by this module, by number, when the handler and the rest of its work are done, never before
+  (invariant 2); the client would commit whatever was read last, see ``services.kafka.settling``;
 * a failing handler is retried where it stands, and then the batch is read again: the partition neither moves on
   nor is anything skipped;
 * a reader waits for the first message and then takes what is there, see ``services.kafka.prompt``.
@@ -18,7 +19,7 @@ from typing import Any, Literal, cast
 
 import orjson
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException, Message, TopicPartition
 from faststream import AckPolicy
 from faststream.confluent import KafkaBroker, KafkaMessage
 from faststream.confluent.helpers.config import ConfluentConfig
@@ -27,6 +28,7 @@ from faststream.confluent.subscriber.usecase import BatchSubscriber
 from services.kafka.errors import BusUnavailable
 from services.kafka.model import BatchHandler, Inbound, Outbound
 from services.kafka.prompt import IDLE_SECONDS, PromptConsumer
+from services.kafka.settling import Settling
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +94,7 @@ class KafkaBus:
         self._on_lag = on_lag
         self._stopping = asyncio.Event()
         self._collect: dict[BatchSubscriber, float] = {}
+        self._settling: list[Settling] = []
         self._broker = KafkaBroker(
             bootstrap_servers,
             client_id=client_id,
@@ -120,7 +123,7 @@ class KafkaBus:
         Args:
             topics: what to read.
             group_id: consumer group; its members share the partitions.
-            handler: is given one batch after the other.
+            handler: is given one batch after the other; what it returns is done while the next one is handled.
             max_records: the most messages of one batch.
             wait_seconds: how long a batch is collected when many messages come at once; the most that it adds to the
                 latency. A single message is handed on as it comes.
@@ -138,10 +141,20 @@ class KafkaBus:
             decoder=_message_itself,
         )
 
+        def commit(places: Sequence[tuple[str, int, int]]) -> None:
+            if subscriber.consumer is None:
+                raise BusUnavailable("the consumer is closed")
+            # Without waiting: a commit that is lost is covered by the next, or repeats work that recognises itself.
+            offsets = [TopicPartition(topic, partition, offset) for topic, partition, offset in places]
+            subscriber.consumer.consumer.commit(offsets=offsets, asynchronous=True)
+
+        settling = Settling(commit, self._stopping)
+
         async def handle(message: KafkaMessage) -> None:
-            await self._deliver(message, handler)
+            await self._deliver(message, handler, settling)
 
         subscriber(handle)
+        self._settling.append(settling)
         self._collect[subscriber] = wait_seconds
 
     async def start(self) -> None:
@@ -154,13 +167,18 @@ class KafkaBus:
 
     async def stop_reading(self) -> None:
         """Let the handlers finish their batch, then leave the groups. Writing goes on until ``stop``."""
-        self._stopping.set()
+        await self._settle()
         await asyncio.gather(*(subscriber.stop() for subscriber in self._broker.subscribers))
 
     async def stop(self) -> None:
         """Let the handlers finish their batch, then leave the groups and disconnect."""
-        self._stopping.set()
+        await self._settle()
         await self._broker.stop()
+
+    async def _settle(self) -> None:
+        """What was handled before is settled now; what is handled from now on is settled before its handler returns."""
+        self._stopping.set()
+        await asyncio.gather(*(settling.done() for settling in self._settling))
 
     async def ping(self, seconds: float = 2.0) -> bool:
         """Whether a broker answers."""
@@ -200,13 +218,13 @@ class KafkaBus:
 
         return {"statistics.interval.ms": 5000, "stats_cb": on_statistics}
 
-    async def _deliver(self, message: KafkaMessage, handler: BatchHandler) -> None:
-        """Handle one batch; commit when it is durable, else have it read again."""
+    async def _deliver(self, message: KafkaMessage, handler: BatchHandler, settling: Settling) -> None:
+        """Handle one batch and have it settled, or have it read again."""
         raw = message.raw_message
         batch = [inbound(m) for m in (raw if isinstance(raw, tuple) else (raw,))]
         for pause in (*RETRY_SECONDS, None):
             try:
-                await handler(batch)
+                rest = await handler(batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, the batch must be read again
                 log.warning("batch.failed", messages=len(batch), error=str(error), error_type=type(error).__name__)
                 if pause is None or self._stopping.is_set():
@@ -214,5 +232,7 @@ class KafkaBus:
                     return
                 await asyncio.sleep(pause)
             else:
-                await message.ack()
+                await settling.add(batch, rest)
+                if self._stopping.is_set():
+                    await settling.done()
                 return

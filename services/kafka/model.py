@@ -35,8 +35,12 @@ class Outbound:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-BatchHandler = Callable[[Sequence[Inbound]], Awaitable[None]]
-"""Handles one batch; its offsets are committed when it returns, and read again when it raises."""
+Rest = Callable[[], Awaitable[None]]
+"""What is left to do for a batch that was handled. Called again when it raises."""
+
+BatchHandler = Callable[[Sequence[Inbound]], Awaitable[Rest | None]]
+"""Handles one batch, which is read again when it raises. What it returns may go on while the next batch is handled;
+the offsets are committed when that is done."""
 
 
 class Publisher(Protocol):

@@ -1,14 +1,15 @@
 """Where decisions become durable and then known, in this order: record, confirm, publish.
 
-The bus commits the offsets after this has returned (invariant 2). A crash in between repeats work that recognises
-itself: decisions are merged by id, the gate answers the same for the same execution, requests are published again
-under the same id.
+The bus commits the offsets after all of this (invariant 2); publishing goes on while the next batch is decided. A
+crash in between repeats work that recognises itself: decisions are merged by id, the gate answers the same for the
+same execution, requests are published again under the same id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -17,7 +18,7 @@ from executor.ports import Hooks
 from safety.approvals import ApprovalStatus
 from safety.ports import Gate
 from services.intake.contracts import RequestMessage
-from services.kafka.model import Outbound, Publisher
+from services.kafka.model import Outbound, Publisher, Rest
 from services.pipeline.messages import is_request, outbound_of, request_message
 from services.ports import DecisionLedger
 from services.records import DecisionRecord, Repeat
@@ -59,16 +60,23 @@ class Committer:
         self._handoff = handoff
         self._asked = asked
 
-    async def commit(self, written: Sequence[DecisionRecord | Repeat], dead: Sequence[Outbound] = ()) -> None:
+    async def commit(self, written: Sequence[DecisionRecord | Repeat]) -> None:
         """Record, confirm, publish.
-
-        Args:
-            written: what was decided.
-            dead: letters for the DLQ; they are acknowledged by Kafka before this returns.
 
         Raises:
             GraphUnavailable: nothing was recorded or published.
             BusUnavailable: recorded, but not all of it is published; doing it again is harmless.
+        """
+        await (await self.record(written))()
+
+    async def record(self, written: Sequence[DecisionRecord | Repeat]) -> Rest:
+        """Record and confirm.
+
+        Returns:
+            The rest, to be called when it suits: publishing. It raises BusUnavailable; calling it again is harmless.
+
+        Raises:
+            GraphUnavailable: nothing was recorded.
         """
         if written:
             await self._ledger.record(written)
@@ -80,7 +88,15 @@ class Committer:
             if self._handoff:
                 self._handoff(request_message(record), record.execution)
         others = [r for r in told if not is_request(r)]
-        messages = [*outbound_of([*permits, *others], self._topics), *dead]
+        return partial(self._publish, outbound_of([*permits, *others], self._topics), told, records)
+
+    def dead(self, letters: Sequence[Outbound]) -> Rest:
+        """What is left to do for messages that could not be read: their letters to the DLQ."""
+        return partial(self._publish, letters, (), ())
+
+    async def _publish(
+        self, messages: Sequence[Outbound], told: Sequence[DecisionRecord], records: Sequence[DecisionRecord]
+    ) -> None:
         if messages:
             await self._publisher.publish(messages)
         self._ask(told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 from executor.ports import Clock, Hooks
@@ -14,7 +15,7 @@ from matcher.model import Received, SignalStatus
 from services.intake.dead_letter import dead_letter
 from services.intake.parse import Poison, parse
 from services.intake.settings import IntakeSettings
-from services.kafka.model import Inbound, Outbound
+from services.kafka.model import Inbound, Outbound, Rest
 from services.pipeline.cases import Case, answered, record_of
 from services.pipeline.commit import Committer
 from services.pipeline.decide import Decider, Written
@@ -49,17 +50,25 @@ class Ingest:
         self._hooks = hooks
 
     async def on_batch(self, batch: Sequence[Inbound]) -> None:
-        """Decide a batch. Returns when every message has its recorded decision or its dead letter."""
+        """Decide a batch. Returns when every message has its recorded decision, or its dead letter, and it is told."""
+        await (await self.begin(batch))()
+
+    async def begin(self, batch: Sequence[Inbound]) -> Rest:
+        """Decide a batch.
+
+        Returns:
+            The rest, once every decision is durable: telling of them, and of what could not be read.
+        """
         received, dead = self._parse(batch)
-        if dead:
-            await self._committer.commit((), dead)
+        rests = [self._committer.dead(dead)] if dead else []
         for group in (group for part in segments(received) for group in rounds(fold(part))):
             firing = [one for one in group if one.signal.status is SignalStatus.FIRING]
             if firing:
-                await self._committer.commit(await self._decide(firing))
+                rests.append(await self._committer.record(await self._decide(firing)))
             resolved = [one for one in group if one.signal.status is SignalStatus.RESOLVED]
             if resolved:
-                await self._committer.commit(await self._close(resolved))
+                rests.append(await self._committer.record(await self._close(resolved)))
+        return partial(_one_after_the_other, rests)
 
     async def _decide(self, firing: Sequence[Folded]) -> list[Written]:
         """Decide alerts; an RCA result that a decision waits for becomes its answer.
@@ -127,6 +136,13 @@ class Ingest:
             closed = await self._ledger.close([one.signal.alert_key], one.last.seen_at)
             written.append(_resolved(Case(one), closed, now))
         return written
+
+
+async def _one_after_the_other(rests: list[Rest]) -> None:
+    """Do what is left; called again after a failure it goes on where it was."""
+    while rests:
+        await rests[0]()
+        del rests[0]
 
 
 def segments(received: Sequence[Received]) -> list[list[Received]]:

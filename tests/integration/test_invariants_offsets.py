@@ -59,7 +59,7 @@ async def deciding(world, failures):
     settings = parts.settings.kafka
     await ensure_topics(settings.bootstrap_servers, settings.topics.names, partitions=1)
     pipeline = make_pipeline(parts, [Role.DECIDE])
-    parts.bus.consume(settings.topics.inputs, f"{settings.group_id}-decide", pipeline.ingest.on_batch)
+    parts.bus.consume(settings.topics.inputs, f"{settings.group_id}-decide", pipeline.ingest.begin)
     await parts.bus.start()
     return parts, ledger
 

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from services.kafka.bus import KafkaBus
 from services.kafka.model import Outbound
@@ -103,3 +103,63 @@ async def test_offsets_are_committed_only_after_the_handler_returned(stack, topi
     seen = await read_until(KafkaBus(stack.kafka_bootstrap), topic, 1, group=group)
     assert [m.value for m in seen] == [b"1"]
     await writer.stop()
+
+
+def committed(bootstrap, group, topic):
+    """What the broker says is done, over all partitions."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    try:
+        found = consumer.committed([TopicPartition(topic, number) for number in range(3)], timeout=10)
+        return sum(max(place.offset, 0) for place in found)
+    finally:
+        consumer.close()
+
+
+async def test_the_next_batch_is_handled_while_the_rest_of_one_is_done(stack, topic):
+    """Its offset stays where it is until that rest is done, although later messages were read and handled."""
+    group, bus = f"g-{uuid.uuid4().hex}", KafkaBus(stack.kafka_bootstrap)
+    told, second, seen = asyncio.Event(), asyncio.Event(), []
+
+    async def handler(batch):
+        seen.extend(batch)
+        if len(seen) > 1:
+            second.set()
+            return None
+        return told.wait
+
+    bus.consume([topic], group, handler, max_records=1)
+    await bus.start()
+    try:
+        async with asyncio.timeout(60):
+            await bus.publish([Outbound(topic, "k", b"1"), Outbound(topic, "k", b"2")])
+            await second.wait()
+            assert await asyncio.to_thread(committed, stack.kafka_bootstrap, group, topic) == 0
+            told.set()
+            while await asyncio.to_thread(committed, stack.kafka_bootstrap, group, topic) != 2:  # noqa: ASYNC110 - a server cannot set an event
+                await asyncio.sleep(0.05)
+    finally:
+        told.set()
+        await bus.stop()
+
+
+async def test_a_reader_that_stops_leaves_nothing_unsettled(stack, topic):
+    """Whoever comes next begins behind it."""
+    group, bus = f"g-{uuid.uuid4().hex}", KafkaBus(stack.kafka_bootstrap)
+    handled, done = asyncio.Event(), []
+
+    async def rest():
+        await asyncio.sleep(0.3)
+        done.append(1)
+
+    async def handler(_batch):
+        handled.set()
+        return rest
+
+    bus.consume([topic], group, handler)
+    await bus.start()
+    await bus.publish([Outbound(topic, "k", b"1")])
+    async with asyncio.timeout(60):
+        await handled.wait()
+    await bus.stop()
+    assert done == [1]
+    assert await asyncio.to_thread(committed, stack.kafka_bootstrap, group, topic) == 1
