@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -123,7 +124,7 @@ params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
         """Wait."""
         params = WaitParams.model_validate(step.params)
         if params.seconds is not None:
-            await world.clock.sleep(params.seconds)
+            await world.clock.sleep(_left(params.seconds, saved, world))
             return {"waited_seconds": params.seconds}
         began = world.clock.monotonic()
         what, look = _looks(params, world)
@@ -134,6 +135,13 @@ params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
     async def recover(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Recovery:
         """Waiting changes nothing, so it begins anew."""
         return Recovery(Found.NOT_DONE)
+
+
+def _left(seconds: float, saved: Mapping[str, Any], world: World) -> float:
+    """What is left of a fixed time: a process that takes over waits for the rest."""
+    since = saved.get("since")
+    gone = (world.clock.now() - datetime.fromisoformat(since)).total_seconds() if since else 0.0
+    return max(0.0, seconds - max(0.0, gone))
 
 
 def _is_expression(condition: str) -> bool:

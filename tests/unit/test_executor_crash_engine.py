@@ -8,6 +8,7 @@ from fakes.journal import Crash, Crashes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor.actions.flow import Wait
 from executor.model import Outcome
 from safety.approvals import Verb
 
@@ -124,3 +125,31 @@ async def test_an_answer_is_in_the_journal_before_anything_follows_from_it():
     ended = await made.take_over("x1", "a1")
     assert ended.outcome is Outcome.SUCCESS
     assert not made.approvals.approvals
+
+
+async def test_who_takes_over_waits_for_the_rest_of_a_wait():
+    """Its beginning is in the journal, so that a long wait does not begin anew with every process."""
+    made = bench()
+    made.actions["wait"] = Wait()
+    planned = await record(made, {"steps": [write(), {"name": "W", "action": "wait", "params": {"seconds": 100}}]})
+
+    def die():
+        made.clock.on_sleep.remove(die)
+        made.clock.passed -= 60
+        raise Crash("after 40 of 100 seconds")
+
+    made.clock.on_sleep.append(die)
+    with pytest.raises(Crash):
+        await made.start(planned, "a1")
+    assert made.clock.passed == 40
+    slept = []
+    sleep = made.clock.sleep
+
+    async def noted(seconds):
+        slept.append(seconds)
+        await sleep(seconds)
+
+    made.clock.sleep = noted
+    ended = await made.take_over("x1", "a1")
+    assert ended.outcome is Outcome.SUCCESS
+    assert slept[0] == 60
