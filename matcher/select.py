@@ -142,6 +142,8 @@ class RunbookIndex:
 
     def match(self, incident: Incident, loaded: LoadedRunbook, candidates: tuple[Candidate, ...]) -> Match:
         """The incident with this runbook, on the terms that hold for its alert now."""
+        if (run := incident.signal.run) is not None:
+            return Match(incident, loaded, candidates, run.parameters)
         terms = self._alerts.terms(incident.signal, loaded, by_alert=False)
         channel = self._alerts.mappings.defaults.notify_channel if terms.suggested else ""
         return Match(incident, loaded, candidates, terms.parameters, terms.suggested, channel)

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 from redis.asyncio import Redis
 
 from executor.actions import action_schemas
 from executor.actions.base import World
+from executor.dryrun import refused_by_dry_run
 from executor.exec_rules import ExecRules
+from executor.model import Plan
 from executor.notify import Notifier
 from executor.planner import Planner
 from executor.runner import Executor
@@ -271,7 +274,14 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         approval_timeout=settings.approvals.timeout,
         least_cooldown=settings.gate.cooldown,
         unknown_blast_asks=settings.gate.unknown_target == "approval",
+        rehearse=partial(rehearse, acting),
     )
+
+
+async def rehearse(acting: World, plan: Plan) -> str:
+    """Why the API server would not take a write of the plan, whatever its runbook says of dry runs."""
+    asked = plan.model_copy(update={"dry_run_first": True})
+    return await refused_by_dry_run(asked, all_actions(), acting, ExecutorSettings())
 
 
 def make_decider(parts: Parts, permits: Permits, reads: RecentReads) -> Decider:
@@ -367,6 +377,7 @@ def _intake(settings: Settings) -> IntakeSettings:
         default_tenant=settings.matching.default_tenant,
         default_cluster=settings.default_cluster,
         max_message_bytes=settings.kafka.max_message_bytes,
+        run_requests=settings.kafka.topics.run_requests,
     )
 
 

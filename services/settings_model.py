@@ -47,6 +47,9 @@ class Topics(Group):
     events: str = Field("events.normalized", min_length=1, description="KGroot's events, read")
     enriched: str = Field("alerts.enriched", min_length=1, description="KGroot's enriched alerts, read")
     rca: str = Field("rca.results", min_length=1, description="Results of root cause analysis, read")
+    run_requests: str = Field(
+        "remediation.run-requests", min_length=1, description="Runbooks that are asked for by name, written and read"
+    )
     decisions: str = Field("remediation.decisions", min_length=1, description="One for every incident, written")
     requests: str = Field("remediation.requests", min_length=1, description="Permitted plans, internal")
     executions: str = Field("remediation.executions", min_length=1, description="Life of each execution, written")
@@ -56,13 +59,21 @@ class Topics(Group):
     @property
     def inputs(self) -> tuple[str, ...]:
         """The topics that ``decide`` reads, each once."""
-        return tuple(dict.fromkeys((self.alerts, self.events, self.enriched, self.rca)))
+        return tuple(dict.fromkeys((self.alerts, self.events, self.enriched, self.rca, self.run_requests)))
 
     @property
     def names(self) -> tuple[str, ...]:
         """All topics, each once."""
         own = (self.decisions, self.requests, self.executions, self.approvals, self.dlq)
         return tuple(dict.fromkeys((*self.inputs, *own)))
+
+    @model_validator(mode="after")
+    def _orders_come_alone(self) -> Self:
+        if self.run_requests in (self.alerts, self.events, self.enriched, self.rca):
+            raise ValueError(
+                f"a topic has two meanings: {self.run_requests} (who may write alerts may not give orders)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _outputs_are_not_inputs(self) -> Self:

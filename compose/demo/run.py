@@ -14,6 +14,7 @@ from compose.processes import ProcessId
 from compose.state import write_private
 
 _INPUTS = {"alerts": "alerts", "events": "events.normalized", "enriched": "alerts.enriched", "rca": "rca.results"}
+_ASKED = {"run_requests": "remediation.run-requests"}
 _OUTPUTS = {name: f"remediation.{name}" for name in ("decisions", "requests", "executions", "approvals", "dlq")}
 
 
@@ -56,8 +57,8 @@ class Run:
 
     @property
     def topics(self) -> dict[str, str]:
-        """The nine topics by their name in the settings: the usual names behind the run's own prefix."""
-        return {key: f"{self.tenant}.{name}" for key, name in (_INPUTS | _OUTPUTS).items()}
+        """The ten topics by their name in the settings: the usual names behind the run's own prefix."""
+        return {key: f"{self.tenant}.{name}" for key, name in (_INPUTS | _ASKED | _OUTPUTS).items()}
 
     @property
     def settings_file(self) -> Path:

@@ -20,6 +20,7 @@ TOPICS = (
     "events.normalized",
     "alerts.enriched",
     "rca.results",
+    "remediation.run-requests",
     "remediation.decisions",
     "remediation.requests",
     "remediation.executions",

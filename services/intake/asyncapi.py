@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.intake.contracts import INBOUND, OUTBOUND, Alert
+from services.intake.run_request import RunRequest
 
 _REF = "#/components/schemas/{model}"
 
@@ -33,6 +34,14 @@ _TOPICS = (
     _Topic("events", "events.normalized", "receive", _EVENTS, "KGroot's events, in three shapes"),
     _Topic("enriched", "alerts.enriched", "receive", ("alerts_enriched",), "Events with what the enricher added"),
     _Topic("rca", "rca.results", "receive", ("rca_result",), "What RCA engines found out"),
+    _Topic(
+        "run_requests",
+        "remediation.run-requests",
+        "receive",
+        ("run_request",),
+        "Runbooks that are asked for by name",
+        "request_id",
+    ),
     _Topic(
         "decisions", "remediation.decisions", "send", ("decisions",), "One for every incident, whatever was decided"
     ),
@@ -89,7 +98,7 @@ def asyncapi(topics: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 def _models() -> dict[str, type[BaseModel]]:
-    return {**INBOUND, **OUTBOUND}
+    return {**INBOUND, "run_request": RunRequest, **OUTBOUND}
 
 
 def _channel(topic: _Topic, address: str) -> dict[str, Any]:

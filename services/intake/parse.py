@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,6 +15,8 @@ from matcher.model import Origin, Received
 from services.intake import shapes
 from services.intake.errors import ErrorCode, Unreadable
 from services.intake.fields import NOBODY, Envelope, shown
+from services.intake.run_request import SCHEMA as RUN_REQUEST
+from services.intake.run_request import from_run_request
 from services.intake.settings import IntakeSettings
 
 __all__ = ["Origin", "Parsed", "Poison", "Received", "parse"]
@@ -72,11 +75,26 @@ def parse(  # noqa: PLR0917 - a message in the order of its parts
         data = _object(value, settings)
         tenant, cluster = _outside(headers, key)
         origin = Origin(topic, partition, offset)
-        return _read(data, origin, lambda: Envelope(received_at, settings, tenant, cluster))
+        envelope = partial(Envelope, received_at, settings, tenant, cluster)
+        if _asks(data, topic, settings):
+            return (from_run_request(data, origin, envelope()),)
+        return _read(data, origin, envelope)
     except Unreadable as error:
         return (Poison(error.code, error.detail),)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
         return (Poison(ErrorCode.INTERNAL, f"{type(error).__name__}: {error}"),)
+
+
+def _asks(data: Mapping[str, Any], topic: str, settings: IntakeSettings) -> bool:
+    """Whether the message asks for a runbook by name. Only one topic can: who may write alerts may not give orders."""
+    schema = data.get("schema")
+    if topic == settings.run_requests:
+        if schema != RUN_REQUEST:
+            raise Unreadable(ErrorCode.UNSUPPORTED_SCHEMA, f"only {RUN_REQUEST} is read from {topic}")
+        return True
+    if schema == RUN_REQUEST:
+        raise Unreadable(ErrorCode.UNSUPPORTED_SCHEMA, f"{RUN_REQUEST} is read from {settings.run_requests} only")
+    return False
 
 
 def _object(value: bytes | None, settings: IntakeSettings) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class IntakeSettings:
         max_ahead: how far in the future a time may lie before the time of receipt takes its place.
         max_text: longest message text that is kept, in characters.
         max_labels: the most labels of one alert.
+        run_requests: the one topic from which requests to run a runbook are read.
         exporters: scrape jobs whose own pod appears in the label ``pod`` of alerts about other objects.
     """
 
@@ -32,4 +33,5 @@ class IntakeSettings:
     max_ahead: timedelta = timedelta(minutes=10)
     max_text: int = 2_000
     max_labels: int = 128
+    run_requests: str = "remediation.run-requests"
     exporters: tuple[str, ...] = ("kube-state-metrics", "node-exporter", "kubelet", "cadvisor")

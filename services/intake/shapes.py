@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from matcher.fingerprint import alert_key, derived_event_id
 from matcher.model import Cause, Origin, Received, Signal, SignalStatus, Subject
@@ -16,7 +16,6 @@ from services.intake.contracts import (
     AlertmanagerBody,
     AlertsEnriched,
     EventNormalized,
-    Inbound,
     NormalizerV2,
     RawEvent,
     RcaCause,
@@ -42,7 +41,7 @@ from services.intake.fields import (
     read_writer,
 )
 
-M = TypeVar("M", bound=Inbound)
+M = TypeVar("M", bound=BaseModel)
 
 
 def checked(model: type[M], data: object, where: str = "") -> M:

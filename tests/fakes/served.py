@@ -30,7 +30,18 @@ from services.kubernetes.connect import connect
 T = TypeVar("T")
 
 _RB = "import sys; from services.cli.app import main; sys.exit(main())"
-TOPICS = ("alerts", "events", "enriched", "rca", "decisions", "requests", "executions", "approvals", "dlq")
+TOPICS = (
+    "alerts",
+    "events",
+    "enriched",
+    "rca",
+    "run_requests",
+    "decisions",
+    "requests",
+    "executions",
+    "approvals",
+    "dlq",
+)
 _TAKE_AWAY = (
     "MATCH (d:Decision {cluster: $name}) DETACH DELETE d",
     """

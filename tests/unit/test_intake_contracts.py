@@ -85,7 +85,7 @@ def test_the_document_covers_every_topic_and_shape():
     assert document["channels"]["alerts"]["address"] == "my.alerts"
     assert document["channels"]["rca"]["address"] == "rca.results"
     assert set(document["components"]["messages"]) == set(message_names())
-    assert len(document["operations"]) == len(document["channels"]) == 9
+    assert len(document["operations"]) == len(document["channels"]) == 10
     assert {o["action"] for o in document["operations"].values()} == {"send", "receive"}
 
 
