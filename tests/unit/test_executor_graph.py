@@ -6,11 +6,12 @@ import asyncio
 import random
 
 import pytest
+from fakes.actions import permit_for
 from fakes.engine import LOOK, bench, flaky, record, run, statuses, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.errors import PlanError, StepFailed
+from executor.errors import Fenced, HandedOver, PlanError, StepFailed
 from executor.graph import ancestors, in_order
 from executor.model import Outcome, StepStatus
 from runbooks.steps import Step
@@ -249,3 +250,90 @@ async def test_the_time_for_all_steps_is_data_and_ends_in_the_rollback():
     assert ended.outcome is Outcome.ROLLBACK
     assert "not done within 1 s (timeout of the runbook)" in ended.error
     assert made.tiny.effects == ["set memory=512Mi", "undo memory=256Mi"]
+
+
+class Gate:
+    """Holds acting steps until it is opened, and tells when two wait at it."""
+
+    def __init__(self):
+        self.open, self.both = asyncio.Event(), asyncio.Event()
+        self.waiting = 0
+
+    async def __call__(self):
+        self.waiting += 1
+        if self.waiting == 2:
+            self.both.set()
+        await self.open.wait()
+
+
+BRANCHES = [
+    write("memory", depends_on=[]),
+    write("b", 1, depends_on=[]),
+    write("c", 1, depends_on=["memory", "b"]),
+]
+
+
+async def test_a_process_that_is_asked_to_end_lets_every_running_step_finish():
+    """Both branches get their outcome, nothing new begins, and the next process does the rest."""
+    made, gate = bench(), Gate()
+    made.tiny.performing = gate
+    planned = await record(made, {"steps": BRANCHES})
+    made.journal.open(planned, 1)
+    executor = made.executor()
+    running = asyncio.create_task(executor.run(permit_for(planned, 1, "a1"), planned))
+    await gate.both.wait()
+    executor.stop()
+    gate.open.set()
+    with pytest.raises(HandedOver):
+        await running
+    stored = await made.journal.load("x1")
+    assert statuses(stored) == {"memory": "succeeded", "b": "succeeded"}
+    ended = await made.take_over("x1", "a1")
+    assert (ended.outcome, statuses(ended)["c"]) == (Outcome.SUCCESS, "succeeded")
+    assert sorted(made.tiny.effects) == ["set b=1", "set c=1", "set memory=512Mi"]
+
+
+async def test_invariant_4_a_lost_lease_drops_every_branch_and_the_next_holder_asks_the_target():
+    """Nothing more is written under the old epoch, whichever branch notices first."""
+    made, gate = bench(), Gate()
+    made.tiny.performing = gate
+    planned = await record(made, {"steps": BRANCHES})
+    made.journal.open(planned, 1)
+    running = asyncio.create_task(made.executor().run(permit_for(planned, 1, "a1"), planned))
+    await gate.both.wait()
+    made.journal.adopt("x1")
+    gate.open.set()
+    with pytest.raises(Fenced):
+        await running
+    assert statuses(await made.journal.load("x1")) == {"memory": "intended", "b": "intended"}
+    ended = await made.take_over("x1", "a1")
+    assert ended.outcome is Outcome.SUCCESS
+    assert sorted(made.tiny.effects) == ["set b=1", "set c=1", "set memory=512Mi"]
+
+
+async def test_invariant_10_pause_takes_effect_before_the_next_item():
+    """What acts is let finish; the rest waits until automation goes on."""
+    made = bench()
+    step = {"id": "all", "name": "All", "action": "set", "for_each": ["x", "y", "z"]}
+    seen = []
+
+    async def performing():
+        seen.append(len(made.tiny.effects))
+        if len(seen) == 2:
+            made.guard.paused = "hands off"
+
+    def resumed():
+        if made.clock.passed >= 10:
+            made.guard.paused = ""
+
+    made.tiny.performing = performing
+    made.clock.on_sleep.append(resumed)
+    runbook = {"steps": [write(), {**step, "params": {"name": "{{ item }}", "value": 1}}]}
+    ended = await run(made, runbook)
+    assert ended.outcome is Outcome.SUCCESS
+    started = [facts["item"] for facts in made.hooks.named("step.started") if facts["item"] is not None]
+    assert started == [0, 1, 2]
+    paused = made.hooks.named("execution.paused")
+    assert len(paused) == 1
+    times = {one.item: one.started_at for one in ended.steps if one.item is not None}
+    assert (times[1] - times[0]).total_seconds() >= 9
