@@ -35,6 +35,9 @@ def run_packs(
     cluster: Annotated[
         bool, typer.Option("--cluster", help="On the practice cluster, in a namespace of its own for each scenario.")
     ] = False,
+    kubeconfig: Annotated[
+        Path | None, typer.Option("--kubeconfig", help="With --cluster: of somebody who may create namespaces there.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -63,7 +66,9 @@ def run_packs(
     chosen = [(pack, one) for pack in packs for one in pack.pack.scenarios if scenario in one.name]
     if not chosen:
         raise runtime.CommandError("no scenario to try: no acceptance.yml, or no scenario of that name", 2)
-    results = runtime.run(_all(chosen, settings, _live(live), _params(param or []), on_cluster=cluster))
+    results = runtime.run(
+        _all(chosen, settings, _live(live), _params(param or []), on_cluster=cluster, kubeconfig=kubeconfig)
+    )
     _write(results, junit, html)
     if as_json:
         from services.testing.reports import as_json as told  # noqa: PLC0415 - keeps rb --help quick
@@ -99,6 +104,7 @@ async def _all(
     params: Mapping[str, str],
     *,
     on_cluster: bool,
+    kubeconfig: Path | None,
 ) -> list[Result]:
     from contextlib import AsyncExitStack  # noqa: PLC0415 - keeps rb --help quick
 
@@ -110,7 +116,7 @@ async def _all(
     async with AsyncExitStack() as stack:
         ports = await _ports(settings, live, stack)
         lab = Lab(all_actions(), policy_of(settings), ports, params)
-        practice = await stack.enter_async_context(open_practice(settings)) if on_cluster else None
+        practice = await stack.enter_async_context(open_practice(settings, kubeconfig)) if on_cluster else None
         return [await _try(pack, one, lab, practice) for pack, one in chosen]
 
 

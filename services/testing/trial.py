@@ -90,7 +90,8 @@ async def run_scenario(pack: LoadedPack, scenario: Scenario, lab: Lab, practice:
         cluster = memory_cluster(objects, scenario.fakes)
         return await _trial(pack, scenario, lab, Site(cluster, TrialClock(), notes))
     async with practice.deployed(objects) as namespace:
-        real = Watched(practice.cluster, notes)
+        declared = scenario.incident.target.split("/")[1] if scenario.incident else "default"
+        real = Watched(practice.cluster, notes, namespace, declared)
         return await _trial(pack, scenario, lab, Site(real, SystemClock(), notes, namespace))
 
 
