@@ -12,7 +12,6 @@ import jsonpatch
 from executor.actions.backups import backup_name, keep, kept
 from executor.actions.base import Found, Recovery, Stamp, World
 from executor.actions.diff import FieldChange, changes_between, dotted, reverted, told
-from executor.actions.growing import grown_again, grows
 from executor.actions.masking import Revealed, is_secret, reveal
 from executor.actions.naming import ref_of
 from executor.actions.snapshots import (
@@ -24,7 +23,7 @@ from executor.actions.snapshots import (
     prior_of,
     refuse_drift,
 )
-from executor.actions.stamps import GROWN_AT, refuse_newer, stamped, undo_stamp
+from executor.actions.stamps import refuse_newer, stamped, undo_stamp
 from executor.errors import Conflict, Drifted, Invalid, Owned, PlanError
 from executor.model import Change, ObjectRef
 from executor.ports import KubeObject, PatchKind
@@ -146,8 +145,6 @@ async def prepare_edit(
         "fields": fields,
         "done": done,
     }
-    if grows(FieldChange.from_json(field) for field in fields):
-        saved["grown_at"] = world.clock.now().isoformat(timespec="seconds")
     if is_secret(live):
         saved["backup"] = {"name": backup_name(stamp.execution, ref.name), "namespace": ref.namespace}
     return saved
@@ -170,8 +167,7 @@ async def perform_edit(edit: Edit, saved: Mapping[str, Any], stamp: Stamp, world
     if "backup" in saved:
         await _keep_secret(edit, revealed, saved, stamp, world)
     for _ in range(_TRIES):
-        marks = stamp.annotations() | ({GROWN_AT: saved["grown_at"]} if "grown_at" in saved else {})
-        body = conditional(edit, revealed.value, ref.uid, version, marks, annotated=annotated)
+        body = conditional(edit, revealed.value, ref.uid, version, stamp, annotated=annotated)
         try:
             with revealed.hiding():
                 after = await edit.sent(ref, body, world)
@@ -213,22 +209,22 @@ def _refuse_changed(saved: Mapping[str, Any], live: KubeObject, ref: ObjectRef) 
         raise Drifted(f"{ref} was changed by somebody else just now: {told(changes)}")
 
 
-def conditional(edit: Edit, body: Any, uid: str, version: str, marks: Mapping[str, str], *, annotated: bool) -> Any:
-    """The patch with its preconditions and its marks (annotations), in its own form."""
+def conditional(edit: Edit, body: Any, uid: str, version: str, stamp: Stamp, *, annotated: bool) -> Any:
+    """The patch with its preconditions and its stamp, in its own form."""
     if edit.how == "json":
         head = [] if annotated else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
-        adding = [
+        marks = [
             {"op": "add", "path": f"/metadata/annotations/{key.replace('/', '~1')}", "value": value}
-            for key, value in marks.items()
+            for key, value in stamp.annotations().items()
         ]
         # Not `test`: a version that differs has to be a conflict, not an invalid patch.
         conditions = [
             {"op": "replace", "path": "/metadata/uid", "value": uid},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
         ]
-        return [*conditions, *head, *adding, *body]
+        return [*conditions, *head, *marks, *body]
     meta = dict(body.get("metadata") or {})
-    annotations = {**(meta.get("annotations") or {}), **marks}
+    annotations = {**(meta.get("annotations") or {}), **stamp.annotations()}
     return {**body, "metadata": {**meta, "uid": uid, "resourceVersion": version, "annotations": annotations}}
 
 
@@ -318,10 +314,3 @@ def _ref(change: Change) -> ObjectRef:
     if change.ref is None:
         raise PlanError(f"the change names no object: {change.summary}")
     return change.ref
-
-
-def reason_to_ask(change: Change, live: KubeObject, world: World) -> tuple[str, ...]:
-    """Why a planned change of an object needs a human, if it does."""
-    fields = [FieldChange.from_json(field) for field in (change.before or {}).get("fields", ())]
-    reason = grown_again(live, fields, world.clock.now())
-    return (reason,) if reason else ()

@@ -14,7 +14,6 @@ from executor.actions.editing import (
     perform_edit,
     plan_edit,
     prepare_edit,
-    reason_to_ask,
     recover_edit,
     try_edit,
     undo_edit,
@@ -77,30 +76,27 @@ params:
         """Look which objects exist, and ask the server what each would become."""
         manifests = [_placed(manifest, params.namespace or facts.namespace) for manifest in params.manifest]
         planned = [await self._change(manifest, params, world) for manifest in manifests]
-        taken = tuple(reason for _, reason, _ in planned if reason)
-        full = params.model_copy(update={"manifest": manifests, "force": bool(params.force or taken)})
+        reasons = tuple(reason for _, reason in planned if reason)
+        full = params.model_copy(update={"manifest": manifests, "force": bool(params.force or reasons)})
         return Planned(
             params=full.model_dump(mode="json", exclude_none=True),
-            changes=tuple(change for change, _, _ in planned),
-            approval_reasons=(*taken, *(reason for *_, reasons in planned for reason in reasons)),
+            changes=tuple(change for change, _ in planned),
+            approval_reasons=reasons,
         )
 
-    async def _change(
-        self, manifest: KubeObject, params: ApplyParams, world: World
-    ) -> tuple[Change, str, tuple[str, ...]]:
-        """The change of one object, whose fields it takes over, and why else it needs a human."""
+    async def _change(self, manifest: KubeObject, params: ApplyParams, world: World) -> tuple[Change, str]:
+        """The change of one object, and why it needs a human."""
         live = await _find(manifest, world)
         if live is None:
-            return plan_create(manifest), "", ()
+            return plan_create(manifest), ""
         try:
             edit = Edit(manifest, "apply", force=bool(params.force))
-            change = await plan_edit(edit, live, world, verb="apply")
-            return change, "", reason_to_ask(change, live, world)
+            return await plan_edit(edit, live, world, verb="apply"), ""
         except Owned as error:
             if params.force is False:
                 raise PlanError(f"{error}; force: true takes the fields over") from error
             forced = await plan_edit(Edit(manifest, "apply", force=True), live, world, verb="apply")
-            return forced, f"it takes over fields of another manager: {error}", reason_to_ask(forced, live, world)
+            return forced, f"it takes over fields of another manager: {error}"
 
     async def dry_run(self, step: PlannedStep, world: World) -> None:
         """Ask the server whether it would accept each object."""

@@ -15,7 +15,6 @@ from executor.actions.editing import (
     perform_edit,
     plan_edit,
     prepare_edit,
-    reason_to_ask,
     recover_edit,
     try_edit,
     undo_edit,
@@ -79,8 +78,7 @@ class EditAction(Action[P]):
         summary = self.summary(full, live, extras)
         change = await plan_edit(self.edit(full, extras), live, world, verb=self.verb, summary=summary)
         change = change.model_copy(update={"undo": self.undo_words})
-        asked = reason_to_ask(change, live, world)
-        return Planned(full.model_dump(mode="json", exclude_none=True), changes=(change,), approval_reasons=asked)
+        return Planned(params=full.model_dump(mode="json", exclude_none=True), changes=(change,))
 
     async def dry_run(self, step: PlannedStep, world: World) -> None:
         """Ask the server whether it would accept the patch."""

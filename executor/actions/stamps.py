@@ -10,10 +10,7 @@ from executor.actions.base import Stamp
 from executor.errors import Drifted
 from executor.ports import KubeObject
 
-GROWN_AT = "rootmend.dev/grown-at"
-"""When we last made the object larger. It stays when that is undone: the second try is for a human as well."""
-
-STAMPS = frozenset({*Stamp("", "", 0).annotations(), GROWN_AT})
+STAMPS = frozenset(Stamp("", "", 0).annotations())
 
 
 @dataclass(frozen=True, slots=True)
