@@ -247,6 +247,7 @@ class Rig:
         self.sent: list[Inbound] = []
         self.apps: list[str] = []
         self.starts = 0
+        self.reader: Any = None
         self.cluster.before_read.append(self._react)
         self.app("app")
 
@@ -370,7 +371,7 @@ class Rig:
         publisher: Any = Watched(self.kafka, self.points, "publish")
         none: Any = tiny_world.NoPort()
         cluster: Any = self.cluster
-        world = World(cluster, none, self.chat, none, self.secrets, self.clock)
+        world = World(cluster, none, self.chat, self.reader or none, self.secrets, self.clock)
         holding = Holding(seen_gate, self.clock, LEASE_SECONDS)
         executor = Executor(
             actions=self.actions,

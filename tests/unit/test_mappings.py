@@ -334,3 +334,11 @@ async def test_related_runbooks_are_named_where_nothing_answers():
     await process.bridge.sweep()
     assert "related: memory-high-restart" in rig.only(DecisionKind.NO_MATCH).message
     assert rig.effects() == []
+
+
+def test_the_example_in_the_documentation_loads():
+    """What people copy first must work."""
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text()
+    loaded = load_mappings(page.split("```yaml\n")[1].split("```")[0])
+    assert loaded.findings == ()
+    assert loaded.content.mappings[0].auto_trigger is True

@@ -47,7 +47,8 @@ OWN = Path(__file__).parent / "dialects"
         ),
         pytest.param(
             HEAD
-            + "  steps:\n    - {name: a, action: wait, timeout: 1m, params: {condition: rollout complete, timeout: 5m}}\n",
+            + "  steps:\n    - {name: a, action: wait, timeout: 1m, "
+            + "params: {condition: rollout complete, timeout: 5m}}\n",
             ("RB419", 5),
             id="longer-than-the-step",
         ),
