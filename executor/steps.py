@@ -141,20 +141,25 @@ class Steps:
     async def _prepared(self, step: PlannedStep, run: StepRun) -> StepRun | Ended:
         """The run of a step that may start, with the values that it keeps; or its end, when it does not run."""
         own_items = step.for_each is not None and bool(_ITEM & names_of_condition(step.when))
-        if not own_items and not condition(step.when, self._names(step, run)):
+        if not own_items and not self._holds(step.when, step, run):
             return Ended(StepStatus.SKIPPED)
         if refused := await self._refused(step, run):
             return Ended(StepStatus.FAILED, error=refused)
         run = run.model_copy(update={"started_at": self._book.now()})
         if step.repeats:
             return run
-        state = {**step.state, **rendered(step.save_state, self._names(step, run))}
+        waiting = rendered(step.save_state, self._names(step, run)) if step.save_state else {}
+        state = {**step.state, **waiting}
         self._book.refuse_secret("save_state", state)
         return run.model_copy(update={"state": state})
 
+    def _holds(self, expression: bool | str, step: PlannedStep, run: StepRun) -> bool:
+        """The value of a condition; the names are gathered only for one that uses any."""
+        return expression if isinstance(expression, bool) else condition(expression, self._names(step, run))
+
     async def _refused(self, step: PlannedStep, run: StepRun) -> str:
         """Why the step must not run, when a human was asked and did not say yes; else an empty text."""
-        if not condition(step.require_approval, self._names(step, run)):
+        if not self._holds(step.require_approval, step, run):
             return ""
         asked = await self._asker.ask(step, beside(APPROVAL, run.phase), self._question(step, run))
         return "" if asked.status is StepStatus.SUCCEEDED else f"no approval: {asked.error}"
