@@ -29,7 +29,7 @@ def graph(
     """Draw a runbook: its steps, what each waits for, what follows a failure, and the way back.
 
     Examples:
-        rb graph runbooks/catalog/oomkilled-increase-memory.yaml
+        rb graph runbooks/catalog/oomkilled-increase-memory/runbook.yaml
 
         rb graph my-runbook.yaml -o my-runbook.svg
     """

@@ -114,7 +114,7 @@ async def play(case, crashes_at=()):
     made = world.cluster.add(DEPLOYMENT)
     name, target = CASES[case][0](world.cluster)
     world.cluster.change("Deployment", "app", "shop", {})
-    loaded = load_file(CATALOG / f"{name}.yaml")
+    loaded = load_file(CATALOG / name / "runbook.yaml")
     base = match_for(
         {"steps": [{"name": "x", "action": "wait"}]}, **({"uid": made["metadata"]["uid"], "container": "app"} | target)
     )

@@ -100,7 +100,7 @@ def run():
 
 def test_the_format_follows_the_name_of_the_file(run, tmp_path):
     """Mermaid on the terminal, SVG and DOT by suffix or option."""
-    (file,) = CATALOG.rglob("oomkilled-increase-memory*.yaml")
+    (file,) = CATALOG.rglob("oomkilled-increase-memory/runbook.yaml")
     assert run(file).output.startswith("flowchart TD")
     assert run(file, "-o", tmp_path / "a.svg").exit_code == 0
     assert (tmp_path / "a.svg").read_text().startswith("<svg")

@@ -132,9 +132,9 @@ def test_steps_without_an_id_get_one_from_their_name():
 
 def test_positions_are_those_of_the_file():
     """Messages at run time can still point at the line."""
-    loaded = load_file(CATALOG / "nodenotready-cordon-drain.yaml")
+    loaded = load_file(CATALOG / "nodenotready-cordon-drain" / "runbook.yaml")
     line, column = loaded.lines["steps", 1, "action"]
-    text = (CATALOG / "nodenotready-cordon-drain.yaml").read_text().splitlines()
+    text = (CATALOG / "nodenotready-cordon-drain" / "runbook.yaml").read_text().splitlines()
     assert text[line - 1][column - 1 :] == "action: kubectl_drain"
 
 
@@ -166,7 +166,7 @@ def test_the_catalog_asks_a_human_where_it_should():
 )
 def test_the_memory_runbook_doubles_up_to_the_ceiling_and_then_stops(limit, expected):
     """At the ceiling, or without a limit, it stops before any change and says why."""
-    runbook = load_file(CATALOG / "oomkilled-increase-memory.yaml").runbook
+    runbook = load_file(CATALOG / "oomkilled-increase-memory" / "runbook.yaml").runbook
     context = {"current_memory": limit, "params": {"max_memory": runbook.parameters[0].default}}
     expression = runbook.steps[1].params["expression"]
     if expected is None:
@@ -203,13 +203,13 @@ def test_the_schema_refuses_what_the_loader_refuses():
 def test_the_catalog_matches_the_schema():
     """The same files, checked by an editor."""
     validator = Draft202012Validator(runbook_schema())
-    for path in CATALOG.glob("*.yaml"):
+    for path in CATALOG.rglob("runbook.yaml"):
         assert list(validator.iter_errors(yaml.safe_load(path.read_text()))) == []
 
 
 def test_runbooks_load_fast_and_stay_small():
     """A thousand runbooks are read in seconds and need few megabytes."""
-    text = (CATALOG / "oomkilled-increase-memory.yaml").read_text()
+    text = (CATALOG / "oomkilled-increase-memory" / "runbook.yaml").read_text()
     texts = [text.replace("id: oomkilled-increase-memory", f"id: oom-{number}") for number in range(100)]
     start = time.perf_counter()
     loaded = [load_text(item) for item in texts]
