@@ -261,8 +261,9 @@ def demands(approval: Approval) -> Iterator[str]:
 
 
 def _step(number: int, step: PlannedStep) -> Iterator[str]:
-    yield f"{number}. {step.name} ({step.action})"
-    for change in step.changes:
+    repeats = f", for each of {len(step.items)} items" if step.items is not None else ", for each item"
+    yield f"{number}. {step.name} ({step.action}{repeats if step.repeats else ''})"
+    for change in (change for leaf in step.leaves for change in leaf.changes):
         undo = "cannot be undone" if change.irreversible else f"undo: {change.undo}"
         yield f"   {f'{change.ref}: ' if change.ref else ''}{change.summary} [{undo}]"
 
@@ -270,5 +271,8 @@ def _step(number: int, step: PlannedStep) -> Iterator[str]:
 def _run(run: StepRun) -> str:
     took = span(run.started_at, run.finished_at)
     phase = "" if run.phase == "step" else f"{run.phase}: "
+    which = "" if run.item is None else f" (item {run.item})"
+    tried = f", attempt {run.attempt}" if run.attempt > 1 else ""
     error = f", {run.error}" if run.error else ""
-    return f"{run.started_at:%H:%M:%S} {phase}{run.name}: {run.status.value}{f' in {took}' if took else ''}{error}"
+    ended = f"{run.status.value}{f' in {took}' if took else ''}{tried}{error}"
+    return f"{run.started_at:%H:%M:%S} {phase}{run.name}{which}: {ended}"

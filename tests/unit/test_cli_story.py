@@ -208,3 +208,23 @@ def test_wrong_options_are_told():
     assert executions.start_of("", now) is None
     with pytest.raises(CommandError, match="duration"):
         executions.start_of("yesterday", now)
+
+
+def test_items_and_attempts_are_told_one_by_one():
+    """Who reads the story sees which item it was, and how often it was tried."""
+    lines = [
+        story._run(step_run("x", 0, StepStatus.SUCCEEDED, item=2, attempt=3)),
+        story._run(step_run("x", 0, StepStatus.FAILED, error="no quota")),
+    ]
+    assert lines[0].endswith("Raise the memory limit (item 2): succeeded, attempt 3")
+    assert lines[1].endswith("Raise the memory limit: failed, no quota")
+
+
+def test_a_plan_shows_the_changes_of_every_item():
+    """A human says yes to all of them."""
+    whole = execution(incident(signal())).plan.steps[0]
+    change = Change(verb="patch", summary="a: 1 -> 2", undo="set it back")
+    leaves = tuple(whole.model_copy(update={"item": n, "changes": (change,)}) for n in range(2))
+    lines = list(story._step(1, whole.model_copy(update={"items": ("a", "b"), "each": leaves, "changes": ()})))
+    assert lines[0].endswith(", for each of 2 items)")
+    assert [line.strip() for line in lines[1:]] == ["a: 1 -> 2 [undo: set it back]"] * 2
