@@ -40,10 +40,14 @@ from services.graph.causes import Neo4jCausalGraph
 from services.graph.connect import Graph
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.fresh import Neo4jFreshSignals
+from services.graph.history_truth import GraphTruth
 from services.graph.journal import Neo4jJournal
 from services.graph.ledger import Neo4jDecisionLedger
 from services.graph.permits import Neo4jPermitLedger
 from services.graph.reader import Neo4jGraphReader
+from services.graph.schedules import Neo4jScheduleState
+from services.history.database import HistoryDatabase
+from services.history.sink import SqlHistory
 from services.hooks import MultiHooks
 from services.http_client import HttpClient
 from services.intake.settings import IntakeSettings
@@ -66,6 +70,7 @@ from services.pipeline.progress import Progress
 from services.pipeline.questions import Questions
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.plugins import all_actions
+from services.schedule import Scheduler
 from services.secrets import SecretProvider
 from services.settings import Settings
 
@@ -77,6 +82,7 @@ class Role(StrEnum):
     ACT = "act"
     APPROVALS = "approvals"
     API = "api"
+    SCHEDULE = "schedule"
 
 
 ALL_ROLES = tuple(Role)
@@ -104,6 +110,7 @@ class Parts:
     permits: Neo4jPermitLedger
     http: HttpClient
     stack: AsyncExitStack
+    history: SqlHistory | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -113,6 +120,19 @@ class Parts:
 def holder_name() -> str:
     """The name of this process in claims; a restarted process is another holder."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def open_history(settings: Settings, graph: Graph, stack: AsyncExitStack) -> SqlHistory:
+    """The copy of the execution log in PostgreSQL; it connects when it runs."""
+    url = settings.history.url.get_secret_value() if settings.history.url else ""
+    masker.register(url)
+    database = HistoryDatabase(url)
+    stack.push_async_callback(database.close)
+    truth = GraphTruth(graph, settings.redis.prefix, masker)
+    chosen = settings.history
+    return SqlHistory(
+        database, truth, write_seconds=chosen.write_seconds, catch_up_seconds=chosen.catch_up_seconds
+    )
 
 
 async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
@@ -129,10 +149,14 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         clock = SystemClock()
         metrics = Metrics()
         hooks = MultiHooks(metrics, LogHooks())
+        history: SqlHistory | None = None
         for secret in (settings.neo4j.password, settings.redis.url, settings.prometheus.token):
             masker.register(secret.get_secret_value() if secret else "")
         graph = open_graph(settings)
         stack.push_async_callback(graph.close)
+        if settings.history.url:
+            history = open_history(settings, graph, stack)
+            hooks = MultiHooks(metrics, LogHooks(), history)
         redis = Redis.from_url(settings.redis.url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         cluster = await connect_cluster(
@@ -175,6 +199,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             permits=Neo4jPermitLedger(graph),
             http=http,
             stack=stack.pop_all(),
+            history=history,
         )
 
 
@@ -369,7 +394,22 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
             worker=worker,
         )
         duties.append(("orphans", care.sweep))
+    if Role.SCHEDULE in roles:
+        duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))
+
+
+def _scheduler(parts: Parts) -> Scheduler:
+    settings = parts.settings
+    return Scheduler(
+        runbooks=lambda: parts.catalog.runbooks,
+        state=Neo4jScheduleState(parts.graph),
+        publisher=parts.bus,
+        topic=settings.kafka.topics.run_requests,
+        clock=parts.clock,
+        tenant=settings.matching.default_tenant,
+        cluster=settings.default_cluster,
+    )
 
 
 def _intake(settings: Settings) -> IntakeSettings:

@@ -10,7 +10,7 @@ import typer
 
 from services.cli.runtime import CommandError, run, settings_for
 
-ROLES = ("decide", "act", "approvals", "api")
+ROLES = ("decide", "act", "approvals", "api", "schedule")
 
 
 def serve(
