@@ -153,6 +153,9 @@ class Service:
         if pipeline.worker:
             renew = pipeline.worker.renew
             self._spawn("heartbeat", lambda: self._every(execution.heartbeat_seconds, "heartbeat", renew), health.role)
+        if self._parts.history:
+            # A copy that lags behind is no reason to restart the process.
+            self._spawn("history", self._parts.history.run, lambda *_: None)
         if self._parts.settings.runbooks.watch:
             self._spawn("runbooks", self._parts.catalog.watch, self._note_watch)
 

@@ -19,6 +19,7 @@ from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_base import FilePath, Group, Texts
 from services.settings_exec import ExecActions
+from services.settings_history import History
 from services.settings_people import (
     JiraSettings,
     MailSettings,
@@ -403,6 +404,7 @@ class Settings(BaseSettings):
     http: Http = Field(Http(), description="Outgoing HTTP of runbooks")
     prometheus: Prometheus = Field(Prometheus(), description="Metrics for runbooks: asked with PromQL, and published")
     sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
+    history: History = Field(History(), description="A copy of the execution log in PostgreSQL")
     actions: Actions = Field(Actions(), description="What only some installations want their runbooks to do")
 
     @property

@@ -27,8 +27,9 @@ def replay(
         Path | None, typer.Option("--against", help="A changed runbook, to be run instead of the recorded plan.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="A file of 'rb incidents export'; left out, the graph.")
-    ] = None,
+        str,
+        typer.Option("--from", help="A file of 'rb incidents export', or `sql`: history.url. Left out, the graph."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
     """Plan and run a recorded execution again on what was recorded, and show each difference.
@@ -53,7 +54,7 @@ def replay(
     settings = runtime.settings_for()
     changed = _load(against) if against else None
     try:
-        recording = _from_file(source, execution) if source else runtime.run(_from_graph(settings, execution))
+        recording = _recorded(settings, source, execution)
         result = runtime.run(replayed(recording, all_actions(), settings.runbooks.parameters, changed))
     except ReplayError as error:
         raise runtime.CommandError(str(error), 2) from error
@@ -62,6 +63,28 @@ def replay(
     else:
         _show(result)
     return 0 if result.same else 1
+
+
+def _recorded(settings: Settings, source: str, execution: str) -> Recording:
+    if source == "sql":
+        return runtime.run(_from_sql(settings, execution))
+    return _from_file(Path(source), execution) if source else runtime.run(_from_graph(settings, execution))
+
+
+async def _from_sql(settings: Settings, text: str) -> Recording:
+    from services.history.database import HistoryDatabase  # noqa: PLC0415 - keeps rb --help quick
+    from services.testing.replay import Recording, execution_in  # noqa: PLC0415 - as above
+
+    if settings.history.url is None:
+        raise runtime.CommandError("--from sql: history.url is not set", 2)
+    database = HistoryDatabase(settings.history.url.get_secret_value())
+    try:
+        found = await database.recording(text)
+    finally:
+        await database.close()
+    known = {one["execution"]["id"]: one for one in found}
+    incident, execution = execution_in([{**one["incident"], "executions": [one["execution"]]} for one in found], text)
+    return Recording(incident, execution, known[execution["id"]]["text"])
 
 
 def _load(path: Path) -> LoadedRunbook:
