@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -128,6 +128,23 @@ def _job(item: KubeObject) -> Reading:
     if "Failed" in held:
         return Reading(healthy=False, detail="the job has failed", proof=True, rolled_out=True)
     return Reading(healthy=False, detail="the job is not complete yet")
+
+
+def cronjob(item: KubeObject, jobs: Iterable[KubeObject], started: datetime) -> Reading:
+    """Whether the newest job of a CronJob ended well, one made by us included.
+
+    Args:
+        item: the CronJob.
+        jobs: of its namespace.
+        started: when the execution began; older jobs prove nothing about what it did.
+    """
+    uid = item.get("metadata", {}).get("uid")
+    mine = [job for job in jobs if uid in [one.get("uid") for one in job["metadata"].get("ownerReferences") or ()]]
+    newest = max(mine, key=lambda job: job["metadata"].get("creationTimestamp") or "", default=None)
+    if newest is None or not _young(newest, started):
+        return Reading(None, "it has started no job since, so nothing can prove that it works")
+    reading = _job(newest)
+    return replace(reading, detail=f"{newest['metadata']['name']}: {reading.detail}")
 
 
 def live(pods: Iterable[KubeObject]) -> list[KubeObject]:

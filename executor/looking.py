@@ -61,6 +61,9 @@ class Looker:
         return await self._with_signals(reading, subjects, now)
 
     async def _workload(self, item: KubeObject) -> tuple[Reading, list[ObjectRef]]:
+        if item.get("kind") == "CronJob":
+            jobs = await self._cluster.list("Job", self._target.namespace)
+            return health.cronjob(item, jobs, self._started), [self._target]
         reading = health.workload(item, self._since)
         if reading.proof or reading.healthy is None or item.get("kind") == "Job":
             return reading, [self._target]

@@ -96,6 +96,12 @@ def pick_container(pod: KubeObject, reason: str, hint: str) -> str:
     return main[0] if len(main) == 1 else ""
 
 
+def claims_of(pod: KubeObject) -> set[str]:
+    """Names of the volume claims that a pod mounts."""
+    volumes: Sequence[Mapping[str, Any]] = (pod.get("spec") or {}).get("volumes") or ()
+    return {str((volume.get("persistentVolumeClaim") or {}).get("claimName") or "") for volume in volumes} - {""}
+
+
 def template_of(workload: KubeObject) -> KubeObject:
     """The pod template of a workload, empty when it has none."""
     spec: Mapping[str, Any] = workload.get("spec") or {}

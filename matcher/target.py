@@ -3,6 +3,8 @@
     pod lives         its controller, the controller's controller, ... each read live
     pod is gone       the graph's CONTROLS chain as a hint, then the owners that its name allows; each verified live
     workload          itself (then its controllers)
+    autoscaler        the workload that it scales
+    volume claim      the one workload whose pods mount it
     no target wanted  a runbook that is asked for by name, for no workload, stands for itself
     node              itself
     anything else     no target, with the reason
@@ -14,15 +16,16 @@ live state shows the cause (a container that was OOMKilled, a node that is not r
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from matcher._cache import SharedLookups
 from matcher.errors import LiveUnavailable
 from matcher.kinds import RUNBOOK, canonical_kind
 from matcher.model import Cause, Signal, Subject, Target
 from matcher.pods import (
+    claims_of,
     controller_of,
     could_have_made,
     is_uid,
@@ -125,6 +128,10 @@ class TargetResolver:
             return _target(signal.cluster, node, "Node", resolved_by="self", node=_name(node))
         if kind in WORKLOADS:
             return await self._of_workload(replace(subject, kind=kind), signal.cluster, hint)
+        if kind == "HorizontalPodAutoscaler":
+            return await self._of_autoscaler(subject, signal.cluster, hint)
+        if kind == "PersistentVolumeClaim":
+            return await self._of_claim(subject, signal.cluster, hint)
         raise _Nothing(f"a runbook acts on workloads and nodes; the cause is about {kind} {subject.name}")
 
     async def _of_pod(self, subject: Subject, signal: Signal, reason: str, hint: str) -> Target:
@@ -151,6 +158,28 @@ class TargetResolver:
         top = await self._top(_typed(found, subject.kind), subject.namespace)
         how = "self" if metadata(top).get("uid") == metadata(found).get("uid") else "owner"
         return _target(cluster, top, _kind(top), how, container=pick_container(template_of(top), "", hint))
+
+    async def _of_autoscaler(self, subject: Subject, cluster: str, hint: str) -> Target:
+        """The workload that an autoscaler scales."""
+        found = await self._get("HorizontalPodAutoscaler", subject.name, subject.namespace)
+        if found is None:
+            raise _Nothing(f"HorizontalPodAutoscaler {subject.namespace}/{subject.name} does not exist")
+        scaled: Mapping[str, Any] = (found.get("spec") or {}).get("scaleTargetRef") or {}
+        kind, name = canonical_kind(str(scaled.get("kind", ""))), str(scaled.get("name", ""))
+        if kind not in WORKLOADS:
+            raise _Nothing(f"HorizontalPodAutoscaler {subject.name} scales {kind} {name}, which is no workload")
+        return await self._of_workload(replace(subject, kind=kind, name=name, uid=""), cluster, hint)
+
+    async def _of_claim(self, subject: Subject, cluster: str, hint: str) -> Target:
+        """The workload whose pods mount a claim; several, or none, is no answer."""
+        pods = [pod for pod in await self._list("Pod", subject.namespace) if subject.name in claims_of(pod)]
+        owned = [pod for pod in pods if controller_of(pod) is not None]
+        tops = {str(metadata(top).get("uid")): top for top in [await self._top(p, subject.namespace) for p in owned]}
+        if len(tops) != 1 or len(owned) != len(pods):
+            who = ", ".join(sorted(_name(top) for top in tops.values())) or "no workload"
+            raise _Nothing(f"PersistentVolumeClaim {subject.namespace}/{subject.name} is mounted by {who}, not by one")
+        (top,) = tops.values()
+        return _target(cluster, top, _kind(top), "mount", container=pick_container(template_of(top), "", hint))
 
     async def _top(self, item: KubeObject, namespace: str) -> KubeObject:
         """Follow the controller references up; every step is read live and must be the very owner (uid)."""
