@@ -62,10 +62,11 @@ class AlertIndex:
 
     def __init__(self, runbooks: Iterable[LoadedRunbook], mappings: Mappings = NO_MAPPINGS) -> None:
         self.mappings = mappings
-        self._runbooks = {loaded.runbook.id: loaded for loaded in runbooks}
+        self._runbooks: dict[str, list[LoadedRunbook]] = {}
         self._by_name: dict[str, list[LoadedRunbook]] = {}
         self._by_glob: dict[str, list[LoadedRunbook]] = {}
-        for loaded in self._runbooks.values():
+        for loaded in runbooks:
+            self._runbooks.setdefault(loaded.runbook.id, []).append(loaded)
             for pattern in dict.fromkeys(each.strip().lower() for each in loaded.runbook.trigger.alert):
                 table = self._by_glob if is_glob(pattern) else self._by_name
                 table.setdefault(pattern, []).append(loaded)
@@ -83,15 +84,19 @@ class AlertIndex:
         return known
 
     def _look_up(self, name: str) -> tuple[ByAlert, ...]:
-        found: dict[str, ByAlert] = {}
+        found: dict[tuple[str, str], ByAlert] = {}  # of one runbook there may be several versions
+
+        def add(loaded: LoadedRunbook, literal: int | None = None) -> None:
+            found.setdefault((loaded.runbook.id, loaded.sha), ByAlert(loaded, literal))
+
         for loaded in self._by_name.get(name.strip().lower(), ()):
-            found.setdefault(loaded.runbook.id, ByAlert(loaded))
+            add(loaded)
         for entry in self.mappings.of(name):
-            if (mapped := self._runbooks.get(entry.mapped.runbook)) is not None:
-                found.setdefault(mapped.runbook.id, ByAlert(mapped))
+            for mapped in self._runbooks.get(entry.mapped.runbook, ()):
+                add(mapped)
         for glob in self._globs.matching(name.strip()):
             for loaded in self._by_glob[glob]:
-                found.setdefault(loaded.runbook.id, ByAlert(loaded, literal_length(glob)))
+                add(loaded, literal_length(glob))
         return tuple(found.values())
 
     def terms(self, signal: Signal, loaded: LoadedRunbook, *, by_alert: bool) -> Terms:
@@ -127,7 +132,7 @@ class AlertIndex:
         """Runbooks with a similar name, where the operator wants to see such; nearest first."""
         if not self.mappings.defaults.suggest_runbook or not signal.labels.get("alertname"):
             return ()
-        named = {_words(loaded.runbook.id): loaded.runbook.id for loaded in self._runbooks.values()}
+        named = {_words(name): name for name in self._runbooks}
         alert, scorer = _words(alert_facts(signal).name), fuzz.token_set_ratio
         found = process.extract(alert, list(named), scorer=scorer, score_cutoff=_RELATED, limit=_MOST)
         return tuple(named[words] for words, _, _ in found)

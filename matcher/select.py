@@ -31,14 +31,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 
 from matcher.alerts import AlertIndex, ByAlert
 from matcher.diagnose import ALERT
 from matcher.facts import incident_facts, target_facts
 from matcher.kinds import RUNBOOK, canonical_kind
-from matcher.model import Candidate, Cause, Incident, Match, NoMatch, Signal, Target
+from matcher.lots import EVERYTHING, Lot, Lots
+from matcher.model import Candidate, Cause, Incident, Match, NoMatch, Run, Signal, Target
 from matcher.named import select_named
 from matcher.patterns import GlobIndex, any_matches, is_glob, literal_length, matches
 from matcher.reasons import canonical_reason, family, same_reason
@@ -65,6 +67,7 @@ _LABELS = (
     "version",
 )
 _NUMBER = re.compile(r"\d+")
+_NO_LOTS: Lots = MappingProxyType({})
 _REMEMBERED = 4096
 
 
@@ -91,12 +94,16 @@ class RunbookIndex:
     """Runbooks by the reasons and alerts that they answer. Never changes; a new set of runbooks is a new index.
 
     Args:
-        runbooks: those in force.
+        runbooks: those in force; of one id there may be several versions.
         mappings: of alerts to runbooks.
+        lots: which incidents a version takes, where it does not take all.
     """
 
-    def __init__(self, runbooks: Iterable[LoadedRunbook], mappings: Mappings = NO_MAPPINGS) -> None:
+    def __init__(
+        self, runbooks: Iterable[LoadedRunbook], mappings: Mappings = NO_MAPPINGS, lots: Lots = _NO_LOTS
+    ) -> None:
         runbooks = tuple(runbooks)
+        self._lots = lots
         self._alerts = AlertIndex(runbooks, mappings)
         self._by_name: dict[str, list[LoadedRunbook]] = {}
         self._by_glob: dict[str, list[LoadedRunbook]] = {}
@@ -108,7 +115,9 @@ class RunbookIndex:
                 table.setdefault(pattern, []).append(loaded)
         self._globs = GlobIndex(self._by_glob)
         self._remembered: dict[str, tuple[_Named, ...]] = {}
-        self._by_id = {loaded.runbook.id: loaded for loaded in runbooks}
+        self._by_id: dict[str, list[LoadedRunbook]] = {}
+        for loaded in runbooks:
+            self._by_id.setdefault(loaded.runbook.id, []).append(loaded)
 
     def __len__(self) -> int:
         return self._size
@@ -120,7 +129,7 @@ class RunbookIndex:
     def select(self, incident: Incident) -> Match | NoMatch:
         """The runbook that answers the incident; every other candidate with the reason why it lost."""
         if (run := incident.signal.run) is not None:
-            return select_named(incident, run, self._by_id, lambda loaded: _why_not_asked(loaded, incident))
+            return self._asked_for(incident, run)
         named = self._candidates(incident)
         rejected: list[Candidate] = []
         applying: list[tuple[tuple[int, ...], _Named]] = []
@@ -142,11 +151,31 @@ class RunbookIndex:
 
     def match(self, incident: Incident, loaded: LoadedRunbook, candidates: tuple[Candidate, ...]) -> Match:
         """The incident with this runbook, on the terms that hold for its alert now."""
+        trial = self._lot(loaded).suggested(incident.id)
         if (run := incident.signal.run) is not None:
-            return Match(incident, loaded, candidates, run.parameters)
+            return Match(incident, loaded, candidates, run.parameters, trial)
         terms = self._alerts.terms(incident.signal, loaded, by_alert=False)
-        channel = self._alerts.mappings.defaults.notify_channel if terms.suggested else ""
-        return Match(incident, loaded, candidates, terms.parameters, terms.suggested, channel)
+        suggested = "; ".join(filter(None, (terms.suggested, trial)))
+        channel = self._alerts.mappings.defaults.notify_channel if suggested else ""
+        return Match(incident, loaded, candidates, terms.parameters, suggested, channel)
+
+    def _lot(self, loaded: LoadedRunbook) -> Lot:
+        return self._lots.get((loaded.runbook.id, loaded.sha), EVERYTHING)
+
+    def _asked_for(self, incident: Incident, run: Run) -> Match | NoMatch:
+        """The runbook that a request names, in the version that takes the request."""
+        mine: dict[str, LoadedRunbook] = {}
+        others: list[Candidate] = []
+        for name, versions in self._by_id.items():
+            for loaded in versions:
+                why = self._lot(loaded).why_not(incident.id)
+                if not why:
+                    mine[name] = loaded
+                elif name == run.runbook:
+                    others.append(Candidate(name, loaded.runbook.version, loaded.sha, (), why))
+        found = select_named(incident, run, mine, lambda loaded: _why_not_asked(loaded, incident))
+        found = replace(found, candidates=(*found.candidates, *others))
+        return self.match(incident, found.runbook, found.candidates) if isinstance(found, Match) else found
 
     def own(self, signal: Signal) -> Own:
         """Whether the alert is its own cause: a runbook that it names may apply, as far as can be told by now."""
@@ -154,6 +183,8 @@ class RunbookIndex:
         for named in self._alerts.naming(signal):
             terms = self._alerts.terms(signal, named.runbook, by_alert=True)
             if terms.why_not or _why_not(named.runbook.runbook.trigger, _provisional(signal)):
+                continue
+            if self._lot(named.runbook).never:
                 continue
             if not terms.suggested:
                 return Own.YES
@@ -176,6 +207,8 @@ class RunbookIndex:
 
     def _why_not(self, named: _Named, incident: Incident) -> str:
         """Why the candidate does not apply."""
+        if not_drawn := self._lot(named.runbook).why_not(incident.id):
+            return not_drawn
         if named.by_alert:
             terms = self._alerts.terms(incident.signal, named.runbook, by_alert=True)
             if terms.why_not:

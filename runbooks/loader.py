@@ -68,6 +68,7 @@ def _load(text: str | bytes, path: Path | None, actions: Actions | None) -> Load
         path=path,
         lines=lines,
         findings=tuple(warning.at(path) for warning in found),
+        text=encoded.decode("utf-8", "replace"),
     )
 
 

@@ -257,6 +257,7 @@ class LoadedRunbook(BaseModel):
         path: the file, or None when it came from elsewhere.
         lines: position (line, column; from 1) of each key by its path, such as ``("steps", 0, "action")``.
         findings: warnings; what is an error does not load.
+        text: as it was read, so that the version can be kept whatever becomes of the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -266,3 +267,4 @@ class LoadedRunbook(BaseModel):
     path: Path | None = None
     lines: Mapping[tuple[str | int, ...], tuple[int, int]] = {}
     findings: tuple[Finding, ...] = ()
+    text: str = ""

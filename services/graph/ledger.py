@@ -17,7 +17,6 @@ from services.records import DecisionRecord, DecisionState, OpenIncident, Repeat
 
 _EVENTS_TIED = 20
 """Most events of one write that a decision is tied to; a storm would tie hundreds, which tells nothing more."""
-_YAML = 64_000
 _PREFIX = 6
 _RECENT = timedelta(days=7)
 
@@ -174,7 +173,7 @@ def _runbooks(decisions: Sequence[DecisionRecord]) -> list[Row]:
     for decision in decisions:
         if decision.execution:
             plan, known = decision.execution.plan, decision.runbook
-            text = known.text[:_YAML] if known and known.sha == plan.runbook_sha else ""
+            text = known.text if known and known.sha == plan.runbook_sha else ""
             used[plan.runbook_id, plan.runbook_sha] = plan.runbook_version, text
     return [
         {"id": name, "sha": sha, "version": version, "text": text}

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from matcher.correlate import Folded
@@ -136,17 +133,7 @@ def incident_facts(located: Located, incident: Incident) -> Mapping[str, Any]:
 
 def runbook_use(loaded: LoadedRunbook) -> RunbookUse:
     """The version that was chosen, with its text, so that history stays readable after the file has changed."""
-    return RunbookUse(loaded.runbook.id, loaded.runbook.version, loaded.sha, _text(loaded.path, loaded.sha))
-
-
-@lru_cache(maxsize=256)
-def _text(path: Path | None, sha: str) -> str:
-    """The file's text, if it still is the version that was loaded; read once for each version."""
-    try:
-        data = path.read_bytes() if path else b""
-    except OSError:
-        return ""
-    return data.decode("utf-8", "replace") if sha256(data).hexdigest() == sha else ""
+    return RunbookUse(loaded.runbook.id, loaded.runbook.version, loaded.sha, loaded.text)
 
 
 def no_match_record(located: Located, answer: NoMatch, number: str, now: datetime) -> DecisionRecord:
