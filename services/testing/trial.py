@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from executor.actions.base import Action, ActionTable, Planned, Stamp, TargetFacts, World
+from executor.actions.base import Action, ActionTable, Found, Planned, Recovery, Stamp, TargetFacts, World
 from executor.errors import RemediationError, StepFailed
 from executor.model import Access, ExecutionRecord, Plan, PlannedStep, Status, StepRun, StepStatus
 from executor.people_ports import People
@@ -370,8 +370,11 @@ class Answered(Action[Any]):
         return answer.output
 
     async def recover(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Any:
-        """As the action does."""
-        return await self._inner.recover(step, saved, stamp, world)
+        """As the action does; an answered step did nothing but what it says."""
+        if step.id not in self._answers:
+            return await self._inner.recover(step, saved, stamp, world)
+        answer = self._answers[step.id]
+        return Recovery(Found.NOT_DONE if answer.error else Found.DONE, answer.output)
 
     async def undo(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> str:
         """As the action does; an answered step changed nothing."""

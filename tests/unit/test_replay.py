@@ -37,7 +37,7 @@ SHOP = {
 }
 ENOUGH = "pod.spec.containers[0].resources.limits.memory | parse_memory >= '512Mi' | parse_memory"
 HELPED = Sick(why="OOMKilled", unless=ENOUGH)
-TEXT = (CATALOG / "oomkilled-increase-memory.yaml").read_text()
+TEXT = (CATALOG / "oomkilled-increase-memory" / "runbook.yaml").read_text()
 
 
 async def recorded(monkeypatch, *, sick=(HELPED,), text=TEXT):
