@@ -46,6 +46,7 @@ from services.graph.ledger import Neo4jDecisionLedger
 from services.graph.permits import Neo4jPermitLedger
 from services.graph.reader import Neo4jGraphReader
 from services.graph.schedules import Neo4jScheduleState
+from services.graph.versions import Neo4jVersions
 from services.history.database import HistoryDatabase
 from services.history.sink import SqlHistory
 from services.hooks import MultiHooks
@@ -173,7 +174,11 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
         catalog = Catalog(
-            RunbookFolder(settings.runbooks.folders, actions=known), hooks, MappingFiles(settings.runbooks.mapping_files)
+            RunbookFolder(settings.runbooks.folders, actions=known),
+            hooks,
+            MappingFiles(settings.runbooks.mapping_files),
+            Neo4jVersions(graph),
+            known,
         )
         bus = KafkaBus(
             settings.kafka.bootstrap_servers,
@@ -369,7 +374,7 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         handoff=worker.submit if worker else None,
         asked=Questions(Notifier(acting, parts.hooks, masker.text)).ask,
     )
-    duties: list[tuple[str, Duty]] = []
+    duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
     ingest = None
     if Role.DECIDE in roles:
         ingest = Ingest(
@@ -430,7 +435,7 @@ def _desk(parts: Parts, permits: Permits, committer: Committer) -> ApprovalDesk:
         committer=committer,
         publisher=parts.bus,
         topics=parts.settings.kafka.topics,
-        runbook=parts.catalog.find,
+        runbook=parts.catalog.pinned,
         match=parts.catalog.match,
         clock=parts.clock,
         hooks=parts.hooks,

@@ -97,6 +97,7 @@ class Service:
         log.info("graph.warm", queries=await warm(parts.graph), seconds=round(parts.clock.monotonic() - began, 2))
         await self._topics()
         parts.catalog.load()
+        await sweep([("versions", parts.catalog.follow)])
         async with AsyncExitStack() as stack:
             health = await self._health(stack)
             pipeline = make_pipeline(parts, self._roles)
@@ -219,7 +220,8 @@ class Service:
 
     async def _runbooks(self) -> bool | str:
         count = self._parts.catalog.count()
-        return f"{count} loaded{self._unfollowed}" if count else False
+        remarks = "".join(f"; {remark}" for remark in self._parts.catalog.remarks)
+        return f"{count} loaded{self._unfollowed}{remarks}" if count else False
 
     async def _api(self, health: Health, stack: AsyncExitStack) -> None:
         settings = self._parts.settings

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import structlog
 
 from executor.ports import Hooks
 from matcher.model import Candidate, Incident, Match
 from matcher.select import RunbookIndex
+from runbooks.findings import RunbookError
 from runbooks.folder import Changes, RunbookFolder
+from runbooks.loader import load_text
 from runbooks.mapping_files import MappingFiles, check_mappings
 from runbooks.model import LoadedRunbook
+from runbooks.subject import Actions
+from safety.model import Refusal
+from services.pipeline.standings import InForce, Key, Known, in_force, wanted
+from services.records import RunbookUse
+from services.versions import RunbookRollback, VersionStore, named
 
 log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 5.0
@@ -25,13 +33,28 @@ class Catalog:
         folder: the runbooks.
         hooks: hear of every change.
         mappings: alerts that start runbooks.
+        versions: what the graph knows of versions; None where there is no graph.
+        actions: JSON Schema of each action's parameters, to read versions of the graph with.
     """
 
-    def __init__(self, folder: RunbookFolder, hooks: Hooks, mappings: MappingFiles | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunbookFolder,
+        hooks: Hooks,
+        mappings: MappingFiles | None = None,
+        versions: VersionStore | None = None,
+        actions: Actions | None = None,
+    ) -> None:
         self._folder = folder
         self._hooks = hooks
         self._mappings = mappings or MappingFiles(())
-        self._index = RunbookIndex(folder.current.runbooks.values())
+        self._versions = versions
+        self._actions = actions
+        self._kept: dict[Key, LoadedRunbook] = {}
+        self._known: Known | None = None if versions else Known()
+        self._in_force = InForce((), MappingProxyType({}), MappingProxyType({}))
+        self._index = RunbookIndex(())
+        self._build()
 
     @property
     def index(self) -> RunbookIndex:
@@ -45,15 +68,87 @@ class Catalog:
     @property
     def runbooks(self) -> Mapping[str, LoadedRunbook]:
         """The runbooks in force by id: those that steps can call."""
-        return self._folder.current.runbooks
+        return self._in_force.single
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know about the versions in force."""
+        return self._in_force.remarks
 
     def count(self) -> int:
         """How many runbooks are in force."""
-        return len(self._folder.current.runbooks)
+        return len(self._in_force.single)
 
     def match(self, incident: Incident, loaded: LoadedRunbook, candidates: tuple[Candidate, ...]) -> Match:
         """An incident with a runbook that was chosen before, on the terms that hold for its alert now."""
         return self._index.match(incident, loaded, candidates)
+
+    async def pinned(self, use: RunbookUse) -> LoadedRunbook | Refusal:
+        """The very version that a decision chose, whatever has become of its file; or why it may not run any more.
+
+        Raises:
+            GraphUnavailable: it is not in the folders, and the graph does not answer.
+        """
+        if self._versions:
+            for rollback in await self._versions.rollbacks():
+                if (rollback.runbook_id, rollback.from_sha) == (use.id, use.sha):
+                    return Refusal("runbook_rolled_back", f"{use.id} {named(use.version, use.sha)} is {rollback}")
+        loaded = self.find(use.id)
+        if loaded is None or loaded.sha != use.sha:
+            loaded = await self._kept_version((use.id, use.sha))
+        if loaded is None:
+            why = f"{use.id} {named(use.version, use.sha)} is neither in the folders nor, whole, in the graph"
+            return Refusal("runbook_gone", why)
+        return loaded
+
+    async def follow(self) -> None:
+        """Ask the graph which versions are in force, and follow it.
+
+        Raises:
+            GraphUnavailable: what was known stays.
+        """
+        if self._versions is None:
+            return
+        rollbacks = await self._versions.rollbacks()
+        loaded = self._folder.current.runbooks.values()
+        for key in wanted(loaded, rollbacks):
+            await self._kept_version(key)
+        known = Known({(one.runbook_id, one.from_sha): one for one in rollbacks}, dict(self._kept))
+        if known != self._known:
+            self._tell(self._known, rollbacks)
+            self._known = known
+            self._build()
+
+    async def _kept_version(self, key: Key) -> LoadedRunbook | None:
+        """A version as the graph kept it, if its text is whole; read once."""
+        if self._versions is None or key in self._kept:
+            return self._kept.get(key)
+        name, sha = key
+        for found in await self._versions.texts(sha, name):
+            try:
+                loaded = load_text(found.text, actions=self._actions)
+            except RunbookError as error:
+                log.error("runbook.version_unreadable", runbook=name, sha=sha, why=str(error))
+                continue
+            if (loaded.runbook.id, loaded.sha) == key:
+                self._kept[key] = loaded
+                return loaded
+            log.error("runbook.version_altered", runbook=name, sha=sha, found=loaded.sha)
+        return None
+
+    def _tell(self, before: Known | None, rollbacks: Sequence[RunbookRollback]) -> None:
+        """Say loudly what a person has taken out of force, and what is back."""
+        old = dict(before.rollbacks) if before else {}
+        for one in rollbacks:
+            if old.pop((one.runbook_id, one.from_sha), None) != one:
+                facts = {"runbook": one.runbook_id, "from_sha": one.from_sha, "to_sha": one.to_sha}
+                log.warning("runbook.rolled_back", **facts, by=one.by, reason=one.reason)
+        for lifted in old.values():
+            log.warning("runbook.rollback_lifted", runbook=lifted.runbook_id, from_sha=lifted.from_sha)
+
+    def _build(self) -> None:
+        self._in_force = in_force(self._folder.current.runbooks.values(), self._known)
+        self._index = RunbookIndex(self._in_force.versions, self._mappings.current, self._in_force.lots)
 
     def load(self) -> None:
         """Read the folders and the mappings."""
@@ -73,7 +168,7 @@ class Catalog:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if await asyncio.to_thread(self._mappings.reload):
-                self._index = RunbookIndex(self._folder.current.runbooks.values(), self._mappings.current)
+                self._build()
                 self._tell_mappings()
 
     def _tell_mappings(self) -> None:
@@ -86,7 +181,7 @@ class Catalog:
 
     def _take(self, changes: Changes) -> None:
         """Put the new snapshot in force, and say loudly what was refused: its last good version stays."""
-        self._index = RunbookIndex(self._folder.current.runbooks.values(), self._mappings.current)
+        self._build()
         for rejected in changes.rejected:
             log.error("runbook.rejected", why=str(rejected))
         log.info(

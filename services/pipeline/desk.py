@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,13 +13,14 @@ from executor.ports import Clock, Hooks
 from matcher.model import Candidate, Diagnosis, Incident, Match
 from runbooks.model import LoadedRunbook
 from safety.approvals import Approval, ApprovalStatus, ApprovalStore, Verb, approval_id, granted
+from safety.model import Refusal
 from services.kafka.model import Publisher
 from services.pipeline.cases import Located, again, without_inputs
 from services.pipeline.commit import Committer
 from services.pipeline.messages import approval_message
 from services.pipeline.permit import SKIPPED, TEMPORARY_CHECKS, Permits, Proposal
 from services.ports import DecisionLedger, ExecutionStore
-from services.records import DecisionKind, DecisionRecord, ExecutionStory
+from services.records import DecisionKind, DecisionRecord, ExecutionStory, RunbookUse
 from services.settings import Topics
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ class ApprovalDesk:
     """Carries out answers. An approved plan is made again first: only the very same plan runs on that approval.
 
     Args:
-        runbook: the loaded runbook of an id, or None.
+        runbook: the very version that a decision chose, or why it may not run.
         match: puts an incident and its runbook together again.
     """
 
@@ -45,7 +46,7 @@ class ApprovalDesk:
         committer: Committer,
         publisher: Publisher,
         topics: Topics,
-        runbook: Callable[[str], LoadedRunbook | None],
+        runbook: Callable[[RunbookUse], Awaitable[LoadedRunbook | Refusal]],
         clock: Clock,
         hooks: Hooks,
         match: Callable[[Incident, LoadedRunbook, tuple[Candidate, ...]], Match] = Match,
@@ -136,11 +137,11 @@ class ApprovalDesk:
 
     async def _permit(self, approval: Approval, decision: DecisionRecord, now: datetime) -> DecisionRecord:
         """Plan again and ask the gate, with the approval in hand."""
-        loaded = self._runbook(decision.runbook.id) if decision.runbook else None
-        if loaded is None or decision.incident is None or decision.runbook is None:
-            return replace(
-                decision, kind=DecisionKind.REFUSAL, check="runbook_gone", message="the runbook is no longer there"
-            )
+        if decision.incident is None or decision.runbook is None:
+            return _no(decision, Refusal("runbook_gone", "the decision names no runbook"))
+        loaded = await self._runbook(decision.runbook)
+        if isinstance(loaded, Refusal):
+            return _no(decision, loaded)
         located = Located(
             again(decision),
             Diagnosis(decision.signal, decision.causes or (decision.incident.cause,), "graph"),
@@ -189,6 +190,10 @@ class ApprovalDesk:
         await self._executions.abort_waiting(waiting.id, why)
         end = replace(decision, kind=DecisionKind.REFUSAL, check=check, message=why, decided_at=now)
         await self._committer.commit([without_inputs(replace(end, execution=None, approval=None))])
+
+
+def _no(decision: DecisionRecord, refusal: Refusal) -> DecisionRecord:
+    return replace(decision, kind=DecisionKind.REFUSAL, check=refusal.check, message=refusal.message)
 
 
 def _anew(question: Approval, known: Sequence[Approval], attempt: int) -> Approval:

@@ -30,6 +30,7 @@ from matcher.select import RunbookIndex
 from matcher.target import TargetResolver
 from runbooks.mappings import NO_MAPPINGS, Mappings
 from runbooks.model import LoadedRunbook, Runbook
+from safety.model import Refusal
 from safety.policy import PolicySettings
 from services.intake.settings import IntakeSettings
 from services.kafka.model import Inbound, Outbound
@@ -40,7 +41,7 @@ from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
 from services.pipeline.sweep import Bridge, OrphanCare
-from services.records import DecisionKind, DecisionRecord, Repeat
+from services.records import DecisionKind, DecisionRecord, Repeat, RunbookUse
 from services.settings import Topics
 
 TENANT, CLUSTER, NAMESPACE = "acme", "kind", tiny_world.NAMESPACE
@@ -440,7 +441,7 @@ class Rig:
                 committer=committer,
                 publisher=publisher,
                 topics=TOPICS,
-                runbook=lambda name: next((r for r in self.runbooks if r.runbook.id == name), None),
+                runbook=self.pinned,
                 match=lambda *found: RunbookIndex(self.runbooks, self.mappings).match(*found),
                 clock=self.clock,
                 hooks=self.hooks,
@@ -459,6 +460,11 @@ class Rig:
             gate=gate,
             executor=executor,
         )
+
+    async def pinned(self, use: RunbookUse) -> LoadedRunbook | Refusal:
+        """The version that a decision chose, if it still is in force here."""
+        found = (one for one in self.runbooks if (one.runbook.id, one.sha) == (use.id, use.sha))
+        return next(found, Refusal("runbook_gone", f"there is no {use.id} {use.sha} any more"))
 
     def _permits(self, world: World, gate: Any) -> Permits:
         return Permits(
