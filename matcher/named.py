@@ -70,6 +70,11 @@ def refusal(runbook: Runbook, run: Run) -> str:
         return "" if runbook.trigger.schedule else "its trigger has no schedule (any more)"
     if not runbook.trigger.manual:
         return "its trigger says manual: false"
+    return unknown_parameter(runbook, run)
+
+
+def unknown_parameter(runbook: Runbook, run: Run) -> str:
+    """The first parameter that the runbook does not declare; one that declares none takes any."""
     declared = [parameter.name for parameter in runbook.parameters]
     for name in run.parameters if declared else ():
         if name not in declared:

@@ -29,6 +29,7 @@ from matcher.target import TargetResolver
 from runbooks.folder import RunbookFolder
 from runbooks.mapping_files import MappingFiles
 from safety.redis_gate import RedisGate
+from services.api.runs import RunsApi
 from services.browser import ChromiumScreens, browser_environment, find_browser, runs_as_root
 from services.chat import SlackChat
 from services.clock import SystemClock
@@ -402,6 +403,28 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
     if Role.SCHEDULE in roles:
         duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))
+
+
+def make_runs_api(parts: Parts) -> RunsApi | None:
+    """Runbooks over REST; None when no token is set."""
+    settings = parts.settings
+    token = settings.api.token
+    if token is None:
+        return None
+    return RunsApi(
+        runbooks=lambda: parts.catalog.runbooks,
+        publisher=parts.bus,
+        topic=settings.kafka.topics.run_requests,
+        ledger=parts.ledger,
+        executions=parts.executions,
+        clock=parts.clock,
+        token=token.get_secret_value(),
+        tenant=settings.matching.default_tenant,
+        cluster=settings.default_cluster,
+        configured=settings.runbooks.parameters,
+        max_body_bytes=settings.api.max_body_bytes,
+        produce_timeout_seconds=settings.api.produce_timeout_seconds,
+    )
 
 
 def _scheduler(parts: Parts) -> Scheduler:

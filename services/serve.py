@@ -12,7 +12,7 @@ import structlog
 from services.api.app import create_app
 from services.api.receiver import Receiver
 from services.api.server import ApiServer
-from services.bootstrap import Parts, Pipeline, Role, make_pipeline
+from services.bootstrap import Parts, Pipeline, Role, make_pipeline, make_runs_api
 from services.graph.connect import verify
 from services.graph.migrate import migrate
 from services.graph.warm import warm
@@ -237,7 +237,9 @@ class Service:
                 max_body_bytes=settings.api.max_body_bytes,
                 produce_timeout_seconds=settings.api.produce_timeout_seconds,
             )
-        server = ApiServer(create_app(health, self._parts.metrics, receiver), settings.api.host, settings.api.port)
+        runs = make_runs_api(self._parts) if Role.API in self._roles else None
+        app = create_app(health, self._parts.metrics, receiver, runs)
+        server = ApiServer(app, settings.api.host, settings.api.port)
         await server.start()
         stack.push_async_callback(server.stop)
         self.url = server.url

@@ -278,7 +278,7 @@ class Slack(Group):
 
 
 class Api(Group):
-    """The HTTP side: health, metrics, Alertmanager receiver."""
+    """The HTTP side: health, metrics, Alertmanager receiver, REST API."""
 
     enabled: bool = Field(True, description="Listen at all")
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all")
@@ -286,15 +286,24 @@ class Api(Group):
     receiver_token: SecretStr | None = Field(
         None, description="Bearer token of Alertmanager; without one the receiver is off"
     )
+    token: SecretStr | None = Field(
+        None, description="Bearer token of those who may ask for runbooks; without one the REST API is off"
+    )
     max_body_bytes: int = Field(900_000, ge=1_000, description="A larger webhook body is refused; below Kafka's limit")
     produce_timeout_seconds: float = Field(8, gt=0, le=120, description="Longest wait for Kafka before answering 503")
 
-    @field_validator("receiver_token")
+    @field_validator("receiver_token", "token")
     @classmethod
     def _no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value():
-            raise ValueError("an empty token would let everybody in: leave it out to switch the receiver off")
+            raise ValueError("an empty token would let everybody in: leave it out to switch this off")
         return value
+
+    @model_validator(mode="after")
+    def _each_its_own_token(self) -> Self:
+        if self.token is not None and self.token == self.receiver_token:
+            raise ValueError("token and receiver_token must differ: who may send alerts may not give orders")
+        return self
 
 
 class Logging(Group):
@@ -398,7 +407,7 @@ class Settings(BaseSettings):
     jira: JiraSettings = Field(JiraSettings(), description="Tickets in Jira")
     servicenow: ServiceNowSettings = Field(ServiceNowSettings(), description="Tickets in ServiceNow")
     screenshots: ScreenshotSettings = Field(ScreenshotSettings(), description="Pictures of pages, and their baselines")
-    api: Api = Field(Api(), description="The HTTP side: health, metrics, Alertmanager receiver")
+    api: Api = Field(Api(), description="The HTTP side: health, metrics, receiver, REST API")
     logging: Logging = Field(Logging(), description="What is logged, and how")
     secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")
     http: Http = Field(Http(), description="Outgoing HTTP of runbooks")

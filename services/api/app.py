@@ -1,4 +1,4 @@
-"""The HTTP application: health, metrics, and the receiver when it is switched on."""
+"""The HTTP application: health, metrics, and what is switched on of the receiver and the REST API."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from starlette.routing import Route
 
 from services.api import receiver as alertmanager
 from services.api.receiver import Receiver
+from services.api.runs import RunsApi, switched_off
 from services.health import Health
 from services.metrics import CONTENT_TYPE, Metrics
 
 
-def create_app(health: Health, metrics: Metrics, receiver: Receiver | None = None) -> Starlette:
+def create_app(
+    health: Health, metrics: Metrics, receiver: Receiver | None = None, runs: RunsApi | None = None
+) -> Starlette:
     """Build the application.
 
     Args:
         health: answers ``/healthz`` and ``/readyz``.
         metrics: the page at ``/metrics``.
         receiver: for Alertmanager; None when no token is set, then its path says so.
+        runs: runbooks over REST; as the receiver.
     """
 
     async def healthz(_: Request) -> Response:
@@ -33,7 +37,7 @@ def create_app(health: Health, metrics: Metrics, receiver: Receiver | None = Non
     async def page(_: Request) -> Response:
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
-    async def switched_off(_: Request) -> Response:
+    async def no_receiver(_: Request) -> Response:
         return JSONResponse({"error": "the receiver is off: set api.receiver_token"}, status_code=404)
 
     return Starlette(
@@ -41,6 +45,7 @@ def create_app(health: Health, metrics: Metrics, receiver: Receiver | None = Non
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", page, methods=["GET"]),
-            Route(alertmanager.PATH, receiver.__call__ if receiver else switched_off, methods=["POST"]),
+            Route(alertmanager.PATH, receiver.__call__ if receiver else no_receiver, methods=["POST"]),
+            *(runs.routes() if runs else switched_off()),
         ]
     )

@@ -7,7 +7,6 @@ message: an alert is either on the topic or still Alertmanager's.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,24 +16,13 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from services.api.guard import Refused, authorise, json_body
 from services.kafka.errors import BusUnavailable
 from services.kafka.model import Outbound, Publisher
 
 log = structlog.get_logger(__name__)
 
 PATH = "/api/v1/alertmanager"
-_RETRY_AFTER_SECONDS = 5
-_BODY_SECONDS = 10.0
-"""A client that sends its body more slowly than this would hold a connection for nothing."""
-
-
-class Refused(Exception):
-    """The webhook is not taken; ``status`` and ``reason`` are the answer."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +86,17 @@ class Receiver:
     async def __call__(self, request: Request) -> Response:
         """202 when Kafka has it; 401, 408, 413, 415 or 400 when it is not taken; 503 when Kafka is away."""
         try:
-            self._authorise(request)
-            body = await self._body(request)
+            authorise(request, self._token)
+            body = await json_body(request, self._limit, ": lower max_alerts of the webhook")
             webhook = read_webhook(body)
             await self._put(webhook.key, body)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except Refused as refused:
             log.warning("webhook.refused", status=refused.status, reason=refused.reason)
-            return _refusal(refused)
+            return JSONResponse({"error": refused.reason}, status_code=refused.status, headers=refused.headers)
         log.debug("webhook.taken", alerts=webhook.alerts, bytes=len(body), topic=self._topic)
         return JSONResponse({"accepted": webhook.alerts}, status_code=202)
-
-    def _authorise(self, request: Request) -> None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Compared in constant time, and before anything of the body is read.
-        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
-        if scheme.lower() != "bearer" or not right:
-            raise Refused(401, "a bearer token is needed")
-
-    async def _body(self, request: Request) -> bytes:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Refused(415, "content type must be application/json")
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limit:
-            raise self._too_large()
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > self._limit:  # the declared length may be missing or wrong
-                        raise self._too_large()
-        except TimeoutError as error:
-            raise Refused(408, f"the body did not arrive within {_BODY_SECONDS:g} s") from error
-        return bytes(body)
-
-    def _too_large(self) -> Refused:
-        return Refused(413, f"the body is larger than {self._limit} bytes: lower max_alerts of the webhook")
 
     async def _put(self, key: str, body: bytes) -> None:
         message = Outbound(self._topic, key, body, (("content-type", b"application/json"),))
@@ -145,12 +105,3 @@ class Receiver:
                 await self._publisher.publish([message])
         except (BusUnavailable, TimeoutError) as error:
             raise Refused(503, "Kafka did not acknowledge: send it again") from error
-
-
-def _refusal(refused: Refused) -> Response:
-    headers = {
-        401: {"WWW-Authenticate": "Bearer"},
-        413: {"Connection": "close"},
-        503: {"Retry-After": str(_RETRY_AFTER_SECONDS)},
-    }
-    return JSONResponse({"error": refused.reason}, status_code=refused.status, headers=headers.get(refused.status))

@@ -60,7 +60,7 @@ COMMANDS: dict[str, Command] = {
     "incidents export": Command("services.cli.incidents:incidents_export", "Recorded incidents as a file", "Inspect"),
     "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
     "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
-    "contracts": Command("services.cli.contracts:contracts", "Message contracts as AsyncAPI", "Configuration"),
+    "contracts": Command("services.cli.contracts:contracts", "Contracts as AsyncAPI and OpenAPI", "Configuration"),
     "version": Command("services.cli.config:version", "The version", "Configuration"),
 }
 

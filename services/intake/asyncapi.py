@@ -85,7 +85,7 @@ def asyncapi(topics: Mapping[str, str] | None = None) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Rootmend",
-            "version": _version(),
+            "version": release(),
             "description": "Messages that the pipeline reads and writes. Values are JSON in UTF-8; every compression "
             "of Kafka is read. Times are RFC 3339, up to nanoseconds are accepted.",
             "license": {"name": "Apache-2.0"},
@@ -133,7 +133,8 @@ def _messages() -> dict[str, Any]:
     }
 
 
-def _version() -> str:
+def release() -> str:
+    """The version of the product."""
     try:
         return version("rootmend")
     except PackageNotFoundError:
