@@ -215,7 +215,7 @@ def _policy(retry: Retry | None) -> RetryPolicy | None:
         factor=retry.factor,
         max_backoff_seconds=retry.max_backoff.total_seconds(),
         jitter=retry.jitter,
-        on=retry.on,
+        on=retry.errors,
     )
 
 

@@ -96,7 +96,7 @@ def _waits(step: Step) -> timedelta | None:
 def _retry(subject: Subject, path: Path, step: Step) -> Iterator[Finding]:
     if step.retry is None or step.retry.attempts == 1:
         return
-    risky = {RetryOn.TIMEOUT, RetryOn.FAILED} & set(step.retry.on)
+    risky = {RetryOn.TIMEOUT, RetryOn.FAILED} & set(step.retry.errors)
     if risky and _not_repeatable(subject, step):
         words = ", ".join(sorted(risky))
         message = f"{step.action} may have happened already when it is tried again after: {words}"

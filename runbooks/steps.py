@@ -67,10 +67,10 @@ class Retry(Model):
 
     attempts: int = Field(3, ge=1, le=20, strict=True, description="All attempts together")
     backoff: Duration = Field(timedelta(seconds=1), description="Pause before the second attempt")
-    factor: float = Field(2.0, ge=1, le=10, description="Each further pause is so many times longer")
+    factor: float = Field(2.0, ge=1, le=10, strict=True, description="Each further pause is so many times longer")
     max_backoff: Duration = Field(timedelta(seconds=30), description="The longest pause")
-    jitter: float = Field(0.1, ge=0, le=1, description="Share of each pause that is random")
-    on: tuple[RetryOn, ...] = Field((RetryOn.TEMPORARY,), description="Errors that are worth it")
+    jitter: float = Field(0.1, ge=0, le=1, strict=True, description="Share of each pause that is random")
+    errors: tuple[RetryOn, ...] = Field((RetryOn.TEMPORARY,), description="Errors that are worth it")
 
 
 class Step(Model):

@@ -29,7 +29,7 @@ _RETRY: Mapping[str, str] = {
     "factor": "factor",
     "multiplier": "factor",
     "jitter": "jitter",
-    "on": "on",
+    "on": "errors",
 }
 _OBJECTS = ("deployment", "statefulset", "daemonset", "pod", "node")
 REVISION = "metadata.annotations['deployment.kubernetes.io/revision']"

@@ -37,7 +37,7 @@ def graph():
 
 def asking():
     """Attempts in vain, a procedure, a question, and a step that waits for the answer."""
-    retry = {"attempts": 2, "backoff": "200ms", "on": ["failed"]}
+    retry = {"attempts": 2, "backoff": "200ms", "errors": ["failed"]}
     waiting = {"id": "never", "name": "Wait in vain", **NEVER, "retry": retry}
     return [
         mark("one"),

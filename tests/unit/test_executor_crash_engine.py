@@ -14,7 +14,7 @@ from safety.approvals import Verb
 
 BAD = {"fail": "permanent"}
 EACH = {"id": "all", "name": "All", "action": "set", "params": {"name": "{{ item }}", "value": 1}}
-ONCE_MORE = {"attempts": 3, "backoff": "2s", "on": ["failed", "conflict"]}
+ONCE_MORE = {"attempts": 3, "backoff": "2s", "errors": ["failed", "conflict"]}
 AGAIN = {"id": "again", "name": "Again", "action": "look", "params": {"name": "memory"}}
 CHILD = {
     "id": "child",
@@ -93,7 +93,7 @@ async def test_invariant_3_any_number_of_crashes_of_the_engine_changes_nothing(s
 async def test_attempts_are_counted_across_crashes():
     """A process that dies in the pause leaves the count, and who takes over waits for the rest of the pause."""
     made = bench()
-    retry = {"attempts": 3, "backoff": "10s", "factor": 1, "jitter": 0, "on": ["failed"]}
+    retry = {"attempts": 3, "backoff": "10s", "factor": 1, "jitter": 0, "errors": ["failed"]}
     planned = await record(made, {"steps": [write(), flaky("a", ["failed"] * 9, retry=retry)]})
 
     def die():

@@ -151,7 +151,7 @@ async def test_each_item_is_retried_by_itself():
         "action": "flaky",
         "for_each": ["a", "b"],
         "params": {"name": "{{ item }}", "errors": ["failed"]},
-        "retry": {"attempts": 2, "on": ["failed"]},
+        "retry": {"attempts": 2, "errors": ["failed"]},
     }
     ended = await run(made, {"steps": [write(), step]})
     assert ended.outcome is Outcome.SUCCESS

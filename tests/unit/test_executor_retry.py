@@ -94,7 +94,7 @@ def test_when_timeouts_are_retried_each_attempt_gets_its_share_of_the_time():
 async def test_a_step_is_tried_again_for_the_errors_that_it_names(kind):
     """Every attempt is in the journal, with its error and its class."""
     made = bench()
-    retry = {"attempts": 4, "backoff": "2s", "factor": 1, "jitter": 0, "on": [kind]}
+    retry = {"attempts": 4, "backoff": "2s", "factor": 1, "jitter": 0, "errors": [kind]}
     ended = await run(made, {"steps": [write(), flaky("b", [kind, kind], retry=retry)]})
     assert ended.outcome is Outcome.SUCCESS
     done = next(one for one in ended.steps if one.step_id == "b")
@@ -111,7 +111,7 @@ async def test_a_step_is_tried_again_for_the_errors_that_it_names(kind):
 async def test_attempts_have_an_end():
     """The last error is told, and how often it was tried."""
     made = bench()
-    retry = {"attempts": 2, "on": ["failed"]}
+    retry = {"attempts": 2, "errors": ["failed"]}
     ended = await run(made, {"steps": [flaky("b", ["failed"] * 5, retry=retry)]})
     assert "still failing after 2 tries: the answer was wrong" in ended.error
     assert made.actions["flaky"].tried["b"] == 2
@@ -128,7 +128,7 @@ async def test_without_retry_a_failure_is_final():
 async def test_invariant_3_a_write_whose_answer_was_lost_is_not_repeated():
     """The target says that it happened: that is a success, however many attempts are left."""
     made = bench()
-    retry = {"attempts": 5, "on": ["temporary", "failed", "timeout"]}
+    retry = {"attempts": 5, "errors": ["temporary", "failed", "timeout"]}
     ended = await run(made, {"steps": [write(), flaky("b", ["lost"], retry=retry)]})
     assert ended.outcome is Outcome.SUCCESS
     assert made.tiny.effects.count("set b=1") == 1
@@ -146,7 +146,7 @@ async def test_a_write_is_repeated_only_when_the_target_can_say_that_it_did_not_
             raise StepFailed("502")
 
     made.actions["fire"] = Broken(made.tiny)
-    step = {"name": "Call", "action": "fire", "params": {"what": "x"}, "retry": {"attempts": 5, "on": ["failed"]}}
+    step = {"name": "Call", "action": "fire", "params": {"what": "x"}, "retry": {"attempts": 5, "errors": ["failed"]}}
     await run(made, {"steps": [step]})
     assert Broken.calls == 1
     Broken.calls = 0
@@ -168,7 +168,7 @@ async def test_an_attempt_that_takes_too_long_is_followed_by_another():
             return await super().perform(step, saved, stamp, world)
 
     made.actions["flaky"] = Slow(made.tiny)
-    retry = {"attempts": 3, "backoff": "0s", "on": ["timeout"]}
+    retry = {"attempts": 3, "backoff": "0s", "errors": ["timeout"]}
     ended = await run(made, {"steps": [write(), flaky("b", retry=retry, timeout="300ms")]})
     assert ended.outcome is Outcome.SUCCESS
     assert statuses(ended)["b"] == "succeeded"
@@ -178,7 +178,7 @@ async def test_an_attempt_that_takes_too_long_is_followed_by_another():
 async def test_no_attempt_begins_when_the_time_of_the_step_is_over():
     """The pause would be longer than what is left."""
     made = bench()
-    retry = {"attempts": 9, "backoff": "20s", "factor": 1, "jitter": 0, "on": ["failed"]}
+    retry = {"attempts": 9, "backoff": "20s", "factor": 1, "jitter": 0, "errors": ["failed"]}
     await run(made, {"steps": [flaky("b", ["failed"] * 9, retry=retry, timeout="50s")]})
     assert made.actions["flaky"].tried["b"] == 3
 
@@ -195,7 +195,7 @@ async def test_a_read_is_retried_too():
             return {"waits": self.waits}
 
     made.actions["settle"] = Late(made.tiny)
-    step = {"id": "w", "name": "Wait", "action": "settle", "retry": {"attempts": 3, "on": ["failed"]}}
+    step = {"id": "w", "name": "Wait", "action": "settle", "retry": {"attempts": 3, "errors": ["failed"]}}
     ended = await run(made, {"steps": [write(), step]})
     assert ended.outcome is Outcome.SUCCESS
     assert next(one for one in ended.steps if one.step_id == "w").output == {"waits": 3}
@@ -204,7 +204,7 @@ async def test_a_read_is_retried_too():
 async def test_the_policy_is_part_of_the_plan():
     """It survives the way through the store."""
     planned = await record(
-        bench(), {"steps": [flaky("b", retry={"attempts": 7, "backoff": "90s", "on": ["conflict"]})]}
+        bench(), {"steps": [flaky("b", retry={"attempts": 7, "backoff": "90s", "errors": ["conflict"]})]}
     )
     again = type(planned).model_validate_json(planned.model_dump_json())
     assert again.plan.steps[0].retry.backoff_seconds == 90

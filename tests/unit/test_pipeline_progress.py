@@ -57,7 +57,7 @@ async def test_every_step_attempt_and_item_is_told():
     items = {"id": "all", "name": "All", "action": "set", "for_each": ["x", "y"]}
     steps = [
         write(),
-        flaky("b", ["failed"], retry={"attempts": 2, "on": ["failed"]}),
+        flaky("b", ["failed"], retry={"attempts": 2, "errors": ["failed"]}),
         {**items, "params": {"name": "{{ item }}", "value": 1}},
     ]
     _, messages, _ = await told({"steps": steps})
