@@ -80,8 +80,13 @@ def _analyse(text: str) -> Analysis:
     called = [call for call in tree.find_all(nodes.Call) if isinstance(call.node, nodes.Name)]
     calls = tuple((call.node.name, call.lineno) for call in called if isinstance(call.node, nodes.Name))
     filters = frozenset(node.name for node in tree.find_all(nodes.Filter)).union(name for name, _ in calls)
-    arithmetic = any(tree.find_all((nodes.Mul, nodes.Add)))
+    arithmetic = any(not _joins_lists(node) for node in tree.find_all((nodes.Mul, nodes.Add)))
     return Analysis(_uses_in(tree), calls, filters, arithmetic)
+
+
+def _joins_lists(node: nodes.BinExpr) -> bool:
+    """A list with something added is longer, and nothing that a ceiling could end."""
+    return isinstance(node, nodes.Add) and isinstance(node.right, nodes.List)
 
 
 _analyse_cached = lru_cache(maxsize=1024)(_analyse)

@@ -28,6 +28,7 @@ def growing(*given_):
         ([{"action": "write", "params": {"memory": "{{ current * 2 }}"}}], True),
         ([{"action": "write", "params": {"memory": "{{ current | grow(2, '2Gi') }}"}}], True),
         ([{"action": "write", "params": {"memory": "{{ [current * 2, params.max] | first }}"}}], True),
+        ([{"action": "write", "params": {"list": "{{ current + [1] }}"}}], False),
         ([{"action": "read", "params": {"memory": "{{ current * 2 }}"}}], False),
         ([{"action": "write", "params": {"multiply": {"memory": 2}}}], True),
         ([{"action": "write", "params": {"multiply": 0.5}}], False),
