@@ -50,6 +50,11 @@ COMMANDS: dict[str, Command] = {
     "test-schema": Command("services.cli.test:acceptance_schema", "JSON Schema of acceptance packs", "Runbooks"),
     "replay": Command("services.cli.replay:replay", "One recorded execution again, every difference shown", "Runbooks"),
     "backtest": Command("services.cli.backtest:backtest", "Recorded incidents against changed runbooks", "Runbooks"),
+    "versions": Command("services.cli.versions:versions", "Versions of a runbook, and how each did", "Runbooks"),
+    "versions show": Command("services.cli.versions:versions_show", "The YAML of a version", "Runbooks"),
+    "rollback-runbook": Command(
+        "services.cli.versions:rollback_runbook", "Put an earlier version of a runbook in force", "Runbooks"
+    ),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
     "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),
     "approvals approve": Command("services.cli.approvals:approvals_approve", "Say yes to a plan", "Approvals"),

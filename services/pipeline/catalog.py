@@ -128,7 +128,7 @@ class Catalog:
             try:
                 loaded = load_text(found.text, actions=self._actions)
             except RunbookError as error:
-                log.error("runbook.version_unreadable", runbook=name, sha=sha, why=str(error))
+                log.warning("runbook.version_unreadable", runbook=name, sha=sha, why=str(error))
                 continue
             if (loaded.runbook.id, loaded.sha) == key:
                 self._kept[key] = loaded
