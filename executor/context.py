@@ -200,10 +200,10 @@ def gathered(found: Sequence[Mapping[str, Any]], step: PlannedStep) -> dict[str,
 
 
 def parts(outputs: Mapping[str, Any], output: Any) -> dict[str, Any]:
-    """The named parts of an output.
+    """The named parts of an output. A value that is no text, such as ``published: true``, stands for itself.
 
     Raises:
         PlanError: a text is no JSONPath.
         StepFailed: there is nothing at it.
     """
-    return {name: extract(output, str(path)) for name, path in outputs.items()}
+    return {name: extract(output, path) if isinstance(path, str) else path for name, path in outputs.items()}

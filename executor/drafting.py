@@ -102,7 +102,8 @@ class StepPlanner:
         lenient = access is Access.NOTIFY and "on_failure" not in step.model_fields_set
         follows, runs = _consequence(step, draft)
         for path in step.outputs.values():
-            check_path(str(path))
+            if isinstance(path, str):  # anything else is the value itself
+                check_path(path)
         return PlannedStep(
             index=0,
             id=draft.full(step.id),

@@ -23,6 +23,8 @@ from runbooks.subject import Actions
 from runbooks.yaml_source import parse_yaml
 
 NAMES = ("acceptance.yml", "acceptance.yaml")
+RUNBOOKS = ("runbook.yaml", "runbook.yml", "runbook.json")
+"""What the runbook of a pack is called, unless it is the only YAML file beside it or the pack names it."""
 
 
 class PackError(Exception):
@@ -262,10 +264,11 @@ def _runbook(path: Path, pack: Pack, actions: Actions | None) -> LoadedRunbook:
     if pack.runbook:
         chosen = path.parent / pack.runbook
     else:
-        there = [one for one in sorted(path.parent.iterdir()) if one.suffix in SUFFIXES and one.name not in NAMES]
+        there = [path.parent / name for name in RUNBOOKS if (path.parent / name).is_file()][:1]
+        there = there or [one for one in sorted(path.parent.glob("*.y*ml")) if one.name not in NAMES]
         if len(there) != 1:
-            count = "no runbook" if not there else "several runbooks"
-            raise PackError(f"{path}: there is {count} in its folder; say which one with the key runbook")
+            found = "there are several runbooks" if there else "there is no runbook"
+            raise PackError(f"{path}: {found} in its folder; say which one with the key runbook")
         chosen = there[0]
     try:
         return load_file(chosen, actions=actions)

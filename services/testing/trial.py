@@ -10,6 +10,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from executor.actions.base import Action, ActionTable, Found, Planned, Recovery, Stamp, TargetFacts, World
+from executor.context import target_ref
 from executor.errors import RemediationError, StepFailed
 from executor.model import Access, ExecutionRecord, Plan, PlannedStep, Status, StepRun, StepStatus
 from executor.people_ports import People
@@ -119,7 +120,9 @@ async def _trial(pack: LoadedPack, scenario: Scenario, lab: Lab, site: Site) -> 
     parameters = {pack.runbook.runbook.id: {**lab.parameters, **scenario.params}}
     try:
         plan = await Planner(actions, world, parameters).plan(match, number)
-        blast = await measure(plan.touched, ClusterAndGraph(world.cluster, _NoGraph(), "trial", "trial"))
+        # A plan that only reads and tells affects nothing; what it looks at stands for it.
+        touched = plan.touched or (str(target_ref(plan.context["target"])),)
+        blast = await measure(touched, ClusterAndGraph(world.cluster, _NoGraph(), "trial", "trial"))
     except RemediationError as error:
         return Course("plan_failed", message=str(error), assumptions=assumptions, sent=tuple(notes.sent))
     if blast.graph is None:
@@ -177,7 +180,7 @@ def _world(pack: LoadedPack, scenario: Scenario, lab: Lab, site: Site) -> tuple[
         "files": FolderFiles(),
         "people": People(told, told, told, {"jira": told}),
     }
-    assumptions += [f"{name} is the real one" for name in lab.live]
+    assumptions += [f"{name} is the real one" for name in lab.live if name != "http_base"]
     return World(**{**ports, **lab.live}), tuple(assumptions)
 
 

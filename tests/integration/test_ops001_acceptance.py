@@ -1,0 +1,139 @@
+"""The ops-001 example with its own acceptance file, both as they stand: real HTTP, a real page in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from executor.screen_ports import Shot
+from services.bootstrap import open_screens
+from services.cli.app import main
+from services.settings import load_settings
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "shared" / "examples"
+PORT = 3000
+"""The example names it."""
+SCHEMA = {"type": "object", "required": ["id", "kind"], "properties": {"id": {"type": "string"}}}
+QUERY = "query Enrich($entities: [EntityInput!]!) { enrichEntities(entities: $entities) { id } }"
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the example files are not on this machine")
+
+
+class Service:
+    """The source API, the graph API and the page of the example.
+
+    Attributes:
+        entities: what the source gives.
+        colour: of the page's list.
+        tokens: what callers showed.
+    """
+
+    def __init__(self):
+        self.entities = []
+        self.colour = "#3366cc"
+        self.tokens = []
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                service.tokens.append(self.headers.get("Authorization", ""))
+                if self.path == "/entities":
+                    self._send("text/html", service.page())
+                else:
+                    self._send("application/json", json.dumps({"data": {"entities": service.entities}}))
+
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                given = asked.get("variables", {}).get("entities", [])
+                self._send("application/json", json.dumps({"data": {"enrichEntities": given}}))
+
+            def _send(self, kind, text):
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def page(self):
+        rows = "".join(f"<li>entity {at}</li>" for at in range(8))
+        style = f"width:300px;height:240px;background:{self.colour};color:white;font:16px sans-serif"
+        return f"<!doctype html><body><ul id='entity-list' style='{style}'>{rows}</ul></body>"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def service():
+    """Up on the port that the example names; skipped where something else has it."""
+    try:
+        made = Service()
+    except OSError as error:
+        pytest.skip(f"port {PORT} is taken: {error}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch, chromium, service):
+    """The two files as they stand, and what they speak of beside them."""
+    folder = tmp_path / "enrichment"
+    for name in ("fixtures", "screenshots"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(EXAMPLES / "ops001-entity-enrichment.yaml", folder / "runbook.yaml")
+    shutil.copy(EXAMPLES / "ops001-acceptance.yml", folder / "acceptance.yml")
+    (folder / "entity-v2.json").write_text(json.dumps(SCHEMA))
+    (folder / "enrichment-query.graphql").write_text(QUERY)
+    good = [{"id": f"e{at}", "kind": "host"} for at in range(195)]
+    (folder / "fixtures" / "200-entities.json").write_text(json.dumps([*good, *[{"id": f"b{at}"} for at in range(5)]]))
+    (folder / "fixtures" / "malformed-entities.json").write_text(json.dumps([*good[:3], {"id": 7}, {}]))
+    for name, value in {
+        "HTTP__BASE_URL": f"http://127.0.0.1:{PORT}",
+        "SCREENSHOTS__BROWSER": str(chromium),
+        "SCREENSHOTS__REPORTS": str(tmp_path / "reports"),
+        "SECRET_API_TOKEN": "made-up-token",
+    }.items():
+        monkeypatch.setenv(f"ROOTMEND_{name}", value)
+    screens = open_screens(load_settings(None))
+    shot = Shot(url=f"http://localhost:{PORT}/entities", selector="#entity-list")
+    (folder / "screenshots" / "baseline-entity-list.png").write_bytes(asyncio.run(screens.capture(shot)))
+    return folder
+
+
+def tried(pack, scenario, service, *arguments):
+    """Run one scenario against the service, which serves its fixture."""
+    name = "200-entities" if "Happy" in scenario else "malformed-entities"
+    service.entities = json.loads((pack / "fixtures" / f"{name}.json").read_text())
+    source = f"SOURCE_API_URL=http://127.0.0.1:{PORT}/source"
+    return main(["test", str(pack), "-k", scenario, "--live", "http,screens,secrets", "--param", source, *arguments])
+
+
+@pytest.mark.parametrize("scenario", ["Happy path", "Partial failure"])
+def test_the_example_holds_as_it_stands(pack, scenario, service, capsys):
+    """195 of 200 entities are enriched and published, errors are told apart, the page looks as its baseline."""
+    code = tried(pack, scenario, service)
+    assert code == 0, capsys.readouterr().out
+    assert any("made-up-token" in token for token in service.tokens)
+
+
+def test_a_changed_page_is_flagged(pack, service, tmp_path, capsys):
+    """Another colour is more than one percent: the scenario fails, and the picture of the difference is in the page."""
+    service.colour = "#cc3366"
+    page = tmp_path / "report.html"
+    assert tried(pack, "Happy path", service, "--html", str(page)) == 1
+    assert "of the pixels differ" in capsys.readouterr().out
+    assert list(Path(os.environ["ROOTMEND_SCREENSHOTS__REPORTS"]).rglob("*-diff.png"))
+    assert "of the pixels differ" in page.read_text()
