@@ -156,7 +156,7 @@ class Permits:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
-        planned = Planned(proposal, plan, _by_the_runbook(asked, proposal.match.runbook.runbook, plan))
+        planned = Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
         run = incident.signal.run
         return await self._only_said(planned, now) if run and run.dry_run else planned
 
@@ -334,7 +334,7 @@ def _target_of(plan: Plan) -> tuple[str]:
     return ("/".join(part for part in parts if part),)
 
 
-def _by_the_runbook(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:
+def by_the_runbook(request: GateRequest, runbook: Runbook, plan: Plan) -> GateRequest:
     """The question, with what the runbook asks of people beside the reasons of its plan."""
     more = reasons_of(applying(runbook.approvals, plan), plan)
     with_rules = replace(request, approval_reasons=(*request.approval_reasons, *more))

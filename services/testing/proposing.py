@@ -24,7 +24,7 @@ from runbooks.loader import load_text
 from runbooks.model import LoadedRunbook
 from safety.model import BlastRadius, GateRequest, GrantedApproval
 from safety.policy import PolicySettings
-from services.pipeline.permit import EARLY, NOT_COUNTED, question
+from services.pipeline.permit import EARLY, NOT_COUNTED, by_the_runbook, question
 from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, leaves, recorded_world
 
 _INCIDENT = TypeAdapter(Incident)
@@ -153,12 +153,29 @@ class Proposer:
                 return replace(proposed, answer=answer)
         try:
             sketch = self._sketch(match, raw, execution, number)
-            request = _with_plan(request, sketch, raw, execution)
+            request = _with_plan(self._limits(request, match, raw), sketch, raw, execution)
+            if sketch.plan is not None:
+                request = by_the_runbook(request, runbook, sketch.plan)
         except NotRecorded as error:
             return replace(proposed, answer=replace(named, kind=Kind.UNKNOWN, check="recorded", message=str(error)))
         except RemediationError as error:
             return replace(proposed, answer=replace(named, kind=Kind.PLAN_FAILED, check="plan", message=str(error)))
         return replace(proposed, answer=replace(named, effects=sketch.effects), request=request)
+
+    @staticmethod
+    def _limits(request: GateRequest, match: Match, raw: Json) -> GateRequest:
+        """The question without the limits whose figures no record holds.
+
+        What the very same version was measured by then, it passed; of any other nobody can say.
+        """
+        limits = request.limits
+        counted = limits.blast_percent is None or "namespace_pods" in raw["numbers"]
+        if counted and not limits.protected_labels:
+            return request
+        used, held = raw["runbook"] or {}, raw["kind"] in ("permit", "approval")
+        if not (held and used.get("sha") == match.runbook.sha):
+            raise NotRecorded("the pods of the namespace and the labels of the objects were not recorded")
+        return replace(request, limits=replace(limits, blast_percent=None, protected_labels={}))
 
     def _sketch(self, match: Match, raw: Json, execution: Json | None, number: str) -> Sketch:
         used = raw["runbook"]
@@ -196,6 +213,7 @@ class Sketch:
     touched: tuple[str, ...] | None
     approval_reasons: tuple[str, ...]
     effects: tuple[str, ...] | None
+    plan: Plan | None = None
 
 
 def _sketch_of_json(plan: Json) -> Sketch:
@@ -205,13 +223,13 @@ def _sketch_of_json(plan: Json) -> Sketch:
         tuple(plan["touched"]),
         tuple(plan["approval_reasons"]),
         effects_of(plan),
+        Plan.model_validate(plan),
     )
 
 
 def _sketch_of_plan(plan: Plan) -> Sketch:
-    return Sketch(
-        plan.hash, plan.namespaces, plan.touched, plan.approval_reasons, effects_of(plan.model_dump(mode="json"))
-    )
+    effects = effects_of(plan.model_dump(mode="json"))
+    return Sketch(plan.hash, plan.namespaces, plan.touched, plan.approval_reasons, effects, plan)
 
 
 def effects_of(plan: Json) -> tuple[str, ...]:
@@ -254,7 +272,7 @@ def _with_plan(request: GateRequest, sketch: Sketch, raw: Json, execution: Json 
         request,
         namespaces=sketch.namespaces,
         plan_hash=sketch.hash,
-        blast=BlastRadius(int(graph), int(live), touched),
+        blast=BlastRadius(int(graph), int(live), touched or (request.target_key,), pods=numbers.get("namespace_pods")),
         approval_reasons=(*sketch.approval_reasons, *asked[:1]),
         approval=_granted(sketch, approvals, execution),
     )
