@@ -79,8 +79,10 @@ class Kpis(Model):
     """What the author promises; measured, reported, and part of `rb test`."""
 
     max_duration: Duration | None = Field(None, description="Of one execution, from its first step to its end")
-    min_success_rate: float | None = Field(None, ge=0, le=1, description="Share of executions that are verified")
-    max_error_rate: float | None = Field(None, ge=0, le=1, description="Share of steps or items that fail")
+    min_success_rate: float | None = Field(
+        None, ge=0, le=1, strict=True, description="Share of executions that are verified"
+    )
+    max_error_rate: float | None = Field(None, ge=0, le=1, strict=True, description="Share of steps or items that fail")
 
 
 class Approver(Model):

@@ -23,7 +23,7 @@ def grows(steps: tuple[Step, ...], writes: Callable[[Step], bool]) -> bool:
     larger: set[str] = set()
     for step in steps:
         found = any(_larger(text.text, larger) for text in texts(step.params, ()))
-        if writes(step) and (found or _asks_for_more(step.params)):
+        if writes(step) and (found or asks_for_more(step.params)):
             return True
         if found:
             larger.update({step.output_var} if step.output_var else ())
@@ -41,7 +41,7 @@ def _larger(text: str, larger: set[str]) -> bool:
     return (calculates and bool(analysis.uses)) or bool(used & larger)
 
 
-def _asks_for_more(params: Mapping[str, Any]) -> bool:
+def asks_for_more(params: Mapping[str, Any]) -> bool:
     """Whether the action itself is told to add or multiply; a factor that is a template may be anything."""
     return _above(params.get("multiply"), 1) or _above(params.get("add"), 0)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runbooks.findings import Finding, RunbookError
+from runbooks.growth import asks_for_more
 from runbooks.model import OnFailure, Step
 from runbooks.names import analyse
 from runbooks.sandbox import TemplateError
@@ -140,6 +141,7 @@ def _step(subject: Subject, path: Path, step: Step) -> Iterator[Finding]:
         if found := _CYPHER_WRITE.search(query):
             yield subject.found("RB421", f"the query has {found[0].upper()}", (*path, "params", "query"))
     yield from _clear_text(subject, (*path, "params"), step.params)
+    yield from _clear_text(subject, (*path, "save_state"), step.save_state)
 
 
 def _target(subject: Subject, path: Path, step: Step) -> Iterator[Finding]:
@@ -228,6 +230,8 @@ def _growth(subject: Subject) -> Iterator[Finding]:
     growing: set[str] = set()
     for index, step in enumerate(subject.runbook.steps):
         path: Path = ("steps", index)
+        if _endless(subject, step):
+            yield subject.found("RB402", f"{step.action} is told to add, and not where to stop", (*path, "params"))
         for text in texts(step.params, (*path, "params")):
             if not _grows(text.text, growing):
                 continue
@@ -235,6 +239,16 @@ def _growth(subject: Subject) -> Iterator[Finding]:
                 growing.add(step.output_var)
             elif _changes_objects(subject, step) and not _held(subject, step, text.path):
                 yield subject.found("RB402", "the value grows with every run", text.path)
+
+
+def _endless(subject: Subject, step: Step) -> bool:
+    """Whether the action itself is told to make something larger, without its ceiling for each part of it."""
+    if subject.action_of(step) not in _WITH_CEILING or not asks_for_more(step.params):
+        return False
+    by, ceiling = step.params.get("multiply"), step.params.get("max")
+    if isinstance(by, Mapping) and isinstance(ceiling, Mapping):
+        return not {name for name, factor in by.items() if asks_for_more({"multiply": factor})} <= ceiling.keys()
+    return ceiling is None
 
 
 def _changes_objects(subject: Subject, step: Step) -> bool:

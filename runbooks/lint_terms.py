@@ -40,9 +40,7 @@ def check_terms(subject: Subject) -> Iterator[Finding]:
     for index, rule in enumerate(runbook.approvals.rules):
         yield from _rule(subject, ("approvals", "rules", index), rule)
     for index, bypass in enumerate(runbook.approvals.bypass):
-        if not bypass.roles:
-            yield subject.found("RB110", f"nobody may use {bypass.name}", ("approvals", "bypass", index, "roles"))
-        elif not bypass.requires_justification:
+        if not bypass.requires_justification:
             path = ("approvals", "bypass", index, "requires_justification")
             yield subject.found("RB426", f"{bypass.name} needs no justification", path)
     for index, trigger in enumerate(runbook.rollback.triggers):

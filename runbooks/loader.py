@@ -107,12 +107,17 @@ def validated(source: Source) -> Runbook:
     """
     body = _body(source)
     version: Place = (TOP, "version")
-    if version in source.bare and body.get("version") is not None:
+    if version in source.bare and _is_number(body.get("version")):
         body = {**body, "version": source.bare[version]}
     try:
         return Runbook.model_validate(body)
     except ValidationError as error:
         raise RunbookError([*source.findings, *shape_findings(error, source, (TOP,))]) from error
+
+
+def _is_number(value: object) -> bool:
+    """Whether a version was read as a number, and not as a word that YAML takes for true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _body(source: Source) -> dict[str, Any]:

@@ -106,7 +106,11 @@ class Safety(Model):
     )
     blast_radius_limit: int = Field(10, ge=0, strict=True, description="Most resources that one execution may affect")
     blast_radius_percent: float | None = Field(
-        None, gt=0, le=100, description="Most of the namespace's pods that it may affect, beside the absolute limit"
+        None,
+        gt=0,
+        le=100,
+        strict=True,
+        description="Most of the namespace's pods that it may affect, beside the absolute limit",
     )
     protected_namespaces: Patterns = Field((), description="Never touched, beside those of the settings")
     protected_labels: Mapping[str, str] = Field({}, description="Objects with one of these labels are never touched")

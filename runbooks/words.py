@@ -49,10 +49,11 @@ Patterns = Annotated[
 
 Words = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
     BeforeValidator(_as_tuple),
-    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE}]}),
+    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}),
 ]
-"""One word or a list of words."""
+"""One word or a list of words; never none: a message to nobody is a mistake."""
 
 Version = Annotated[str, BeforeValidator(_as_version), WithJsonSchema({"type": ["string", "number"]})]
 """A version as it was written: ``1.0`` stays ``1.0``."""

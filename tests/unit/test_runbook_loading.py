@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from runbooks.loader import load_file, load_folder, load_text
 from runbooks.schema import runbook_schema
 from runbooks.templates import evaluate, render
-from services.cli.validate import known_actions, runbook_schema
+from services.cli.validate import known_actions
 
 ROOT = Path(__file__).parents[2]
 CATALOG = ROOT / "runbooks" / "catalog"
