@@ -233,10 +233,12 @@ class Facts:
     Attributes:
         objects: by kind, namespace and name.
         steps: of the recorded plan, as JSON.
+        reasons: why its actions wanted a human. Which of them did was not recorded, so each that is taken over does.
     """
 
     objects: Mapping[tuple[str, str, str], Seen]
     steps: Sequence[Json]
+    reasons: tuple[str, ...] = ()
 
 
 NOTHING = Facts({}, ())
@@ -255,7 +257,12 @@ def facts_of(execution: Json | None) -> Facts:
             _keep(objects, _read(step.get("result")))
     for run in execution.get("steps") or ():
         _add_prior(objects, run.get("before") or {})
-    return Facts(objects, tuple(leaves(plan["steps"])))
+    reasons = (reason for reason in plan["approval_reasons"] if not reason.startswith(_MADE_AGAIN))
+    return Facts(objects, tuple(leaves(plan["steps"])), tuple(reasons))
+
+
+_MADE_AGAIN = ("the runbook", "step ", "rollback step ", "procedure ")
+"""How reasons begin that follow from the runbook and the changes: planning finds them by itself."""
 
 
 def leaves(steps: Sequence[Json]) -> Iterator[Json]:
@@ -342,7 +349,8 @@ class FromRecord(Action[Any]):
                 if step["access"] == "none" and step.get("planned"):
                     continue  # a calculation is done again
                 changes = tuple(Change.model_construct(**_change(change)) for change in step.get("changes") or ())
-                return Planned(step["params"], changes, step.get("result"))
+                reasons = self._facts.reasons if step["access"] == "write" else ()
+                return Planned(step["params"], changes, step.get("result"), reasons)
         return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 import pytest
 
 from compose import stack as local
@@ -9,6 +10,10 @@ from compose.demo.board import Board
 from compose.demo.leaks import places_of
 from compose.demo.scenarios import ALL, play_all
 from compose.demo.theatre import staged
+from executor.actions import default_actions
+from services.graph.connect import GraphSettings, connect
+from services.graph.recorded import RecordedHistory
+from services.testing.replay import Recording, replay
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -60,3 +65,36 @@ async def test_the_metrics_page_tells_what_was_done(played):
     counts = [line.split() for line in lines if line.startswith("runbook_executions_total{")]
     assert sum(float(value) for name, value in counts if 'outcome="success"' in name) == 4
     assert sum(float(value) for name, value in counts if 'outcome="rollback"' in name) == 1
+
+
+async def test_every_execution_of_the_demo_replays_as_recorded(played, stack):
+    """Planned and run again on what was recorded, each comes out the same; with one output changed, none does."""
+    _, results = played
+    incidents = [one.incident_id for one in results.values() if one.incident_id]
+    graph = connect(GraphSettings(stack.neo4j_uri, stack.neo4j_user, stack.neo4j_password))
+    try:
+        recordings = await recordings_of(graph, incidents)
+        assert len(recordings) >= 4
+        for recording in recordings:
+            result = await replay(recording, default_actions(), {})
+            assert result.same, "\n".join(map(str, result.deviations))
+            last = recording.execution["steps"][-1]["id"]
+            await graph.driver.execute_query("MATCH (s:StepRun {id: $id}) SET s.output = '\"another\"'", id=last)
+        for recording in await recordings_of(graph, incidents):
+            result = await replay(recording, default_actions(), {})
+            assert [one.what for one in result.deviations if "after it was written" in one.what]
+    finally:
+        await graph.close()
+
+
+async def recordings_of(graph, incident_ids):
+    """Everything that the graph holds of these incidents' executions, as `rb replay` reads it."""
+    history = RecordedHistory(graph, "")
+    texts = {(one["id"], one["sha"]): one["text"] for one in await history.runbooks()}
+    found = []
+    for number in incident_ids:
+        for incident in orjson.loads(orjson.dumps(await history.of_execution(number))):
+            for execution in incident["executions"]:
+                used = execution["plan"]["runbook_id"], execution["plan"]["runbook_sha"]
+                found.append(Recording(incident, execution, texts[used]))
+    return found
