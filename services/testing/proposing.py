@@ -227,8 +227,15 @@ def _sketch_of_json(plan: Json) -> Sketch:
     )
 
 
+_CHANGE = {"__all__": {"ref", "summary"}}
+_STEP = {"access": True, "when": True, "action": True, "params": True, "changes": _CHANGE}
+_TOLD: Any = {"__all__": {**_STEP, "each": {"__all__": _STEP}}}
+"""What effects are told from; the objects as they were before make up most of a plan."""
+
+
 def _sketch_of_plan(plan: Plan) -> Sketch:
-    effects = effects_of(plan.model_dump(mode="json"))
+    told = plan.model_dump(mode="json", include={"steps": _TOLD, "rollback": _TOLD})
+    effects = effects_of(told)
     return Sketch(plan.hash, plan.namespaces, plan.touched, plan.approval_reasons, effects, plan)
 
 
