@@ -18,6 +18,7 @@ from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_base import FilePath, Group, Texts
+from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
 from services.settings_history import History
 from services.settings_people import (
@@ -414,6 +415,7 @@ class Settings(BaseSettings):
     prometheus: Prometheus = Field(Prometheus(), description="Metrics for runbooks: asked with PromQL, and published")
     sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
     history: History = Field(History(), description="A copy of the execution log in PostgreSQL")
+    catalogs: Catalogs = Field(Catalogs(), description="Runbooks of others: whom to trust")
     actions: Actions = Field(Actions(), description="What only some installations want their runbooks to do")
 
     @property

@@ -22,6 +22,7 @@ _OTHERS: Mapping[str, str] = {
     "scenarios": "an acceptance pack: it belongs beside a runbook, and rb test reads it",
     "secrets": "a list of secrets: they come from the environment or a folder, see secrets in the settings",
     "assignments": "a list of roles: access is given in the settings",
+    "catalog": "the index of a catalog: rb catalog reads it",
 }
 """Documents that stand beside runbooks, by the key that shows what they are."""
 
@@ -38,7 +39,7 @@ class OtherDocument(RunbookError):
     """The file is no runbook, but another document that has its place beside runbooks.
 
     Attributes:
-        key: that shows what it is (``mappings``, ``scenarios``, ``secrets``, ``assignments``).
+        key: that shows what it is (``mappings``, ``scenarios``, ``secrets``, ``assignments``, ``catalog``).
     """
 
     def __init__(self, key: str, error: RunbookError) -> None:

@@ -55,6 +55,13 @@ COMMANDS: dict[str, Command] = {
     "rollback-runbook": Command(
         "services.cli.versions:rollback_runbook", "Put an earlier version of a runbook in force", "Runbooks"
     ),
+    "catalog add": Command("services.cli.catalog:catalog_add", "Remember a catalog of runbooks", "Sharing"),
+    "catalog list": Command("services.cli.catalog:catalog_list", "The catalogs that were added", "Sharing"),
+    "catalog remove": Command("services.cli.catalog:catalog_remove", "Forget a catalog", "Sharing"),
+    "catalog search": Command("services.cli.catalog:catalog_search", "Search the catalogs", "Sharing"),
+    "catalog install": Command("services.cli.catalog:catalog_install", "Install a runbook of others", "Sharing"),
+    "catalog publish": Command("services.cli.catalog:catalog_publish", "Make a catalog of your runbooks", "Sharing"),
+    "catalog keygen": Command("services.cli.catalog:catalog_keygen", "Make a key that signs catalogs", "Sharing"),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
     "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),
     "approvals approve": Command("services.cli.approvals:approvals_approve", "Say yes to a plan", "Approvals"),

@@ -1,0 +1,116 @@
+"""Versions of runbooks with rb serve as it is run: rolled back, pinned, and told by the commands."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from fakes.served import mark, runbook, served, until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+async def world(stack, tmp_path):
+    async with served(stack, tmp_path / "served") as made:
+        yield made
+        await made.query("MATCH (n:RunbookVersion) WHERE n.id ENDS WITH $name DETACH DELETE n")
+        await made.query("MATCH (n:RunbookRollback) WHERE n.runbook_id ENDS WITH $name DETACH DELETE n")
+
+
+async def _versions(world, name):
+    told = await world.rb("versions", name, "--json")
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+async def _incident(world, namespace, app, reason):
+    await world.app(app, namespace)
+    event = str(uuid4())
+    await world.send([world.rca(app, namespace, reason, event_id=event)])
+    return event
+
+
+async def test_a_rollback_reaches_a_running_process_and_is_told_everywhere(world):
+    """The bad version is replaced within a sweep, in the annotations, the log, explain and versions; then lifted."""
+    name = f"versioned-{world.name}"
+    namespace = await world.namespace()
+    world.runbook("fix", runbook("TestVersions", mark("from", "one"), id=name))
+    process = await world.serve()
+    done = await world.execution(await _incident(world, namespace, "first", "TestVersions"), "done")
+    assert done["outcome"] == "success"
+    good = done["runbook_sha"]
+    world.runbook("fix", runbook("TestVersions", mark("from", "two"), id=name, version="2.0.0"))
+
+    async def loaded():
+        return [line for line in process.log("runbooks.loaded") if name in line.get("changed", ())]
+
+    await until(loaded, "the changed file is in force")
+    rolled = await world.rb("rollback-runbook", name, "--reason", "writes the wrong mark", "--by", "ada", "--json")
+    assert rolled.returncode == 0, rolled.stderr
+    assert json.loads(rolled.stdout)["to_sha"] == good
+
+    async def followed():
+        return process.log("runbook.rolled_back")
+
+    (line,) = await until(followed, "the process follows")
+    assert (line["runbook"], line["by"], line["reason"]) == (name, "ada", "writes the wrong mark")
+    event = await _incident(world, namespace, "second", "TestVersions")
+    done = await world.execution(event, "done")
+    assert (done["runbook_sha"], (await world.annotations("second", namespace))["from"]) == (good, "one")
+    explained = (await world.rb("explain", event)).stdout
+    assert f"not taken, rolled back to {good[:12]} by ada: writes the wrong mark" in explained
+    standing = {row["version"]: row["standing"] for row in await _versions(world, name)}
+    assert standing == {"1.0.0": "in force instead", "2.0.0": "rolled back, in the file"}
+    shown = await world.rb("versions", "show", good[:16])
+    assert "version: 1.0.0" in shown.stdout
+    lifted = await world.rb("rollback-runbook", name, "--lift", "--reason", "corrected", "--by", "ada")
+    assert lifted.returncode == 0, lifted.stderr
+
+    async def back():
+        return process.log("runbook.rollback_lifted")
+
+    await until(back, "the process follows again")
+    done = await world.execution(await _incident(world, namespace, "third", "TestVersions"), "done")
+    assert (await world.annotations("third", namespace))["from"] == "two"
+    assert done["runbook_version"] == "2.0.0"
+
+
+async def test_an_approved_plan_runs_although_its_file_is_gone_and_the_process_was_restarted(world):
+    """The version is read from the graph, with the hash that was approved."""
+    name = f"pinned-{world.name}"
+    namespace = await world.namespace()
+    asking = runbook("TestPinned", mark("from", "one"), id=name, safety={"require_approval": True})
+    file = world.runbook("fix", asking)
+    world.runbook("other", runbook("TestOther", mark("x"), id=f"other-{world.name}"))
+    process = await world.serve()
+    event = await _incident(world, namespace, "waits", "TestPinned")
+    waiting = await world.execution(event, "waiting_approval")
+    file.unlink()
+    await process.kill()
+    await world.serve()
+    (question,) = await world.query("MATCH (a:Approval {execution_id: $id}) RETURN a.id AS id", id=waiting["id"])
+    said = await world.rb("approvals", "approve", question["id"], "--by", "ada", "--reason", "seen", "--yes")
+    assert said.returncode == 0, said.stderr
+    done = await world.execution(event, "done")
+    assert (done["outcome"], done["runbook_sha"]) == ("success", waiting["runbook_sha"])
+    assert (await world.annotations("waits", namespace))["from"] == "one"
+    (row,) = await _versions(world, name)
+    assert (row["in_file"], row["has_text"], row["verified"], row["ended"]) == (False, True, 1, 1)
+
+
+async def test_a_rollback_to_nothing_or_without_a_reason_is_refused_with_what_is_known(world):
+    """A person at 3 a.m. is told what can be typed instead."""
+    name = f"refused-{world.name}"
+    world.runbook("fix", runbook("TestRefused", mark("x"), id=name))
+    silent = await world.rb("rollback-runbook", name)
+    assert (silent.returncode, "--reason" in silent.stderr) == (2, True)
+    first = await world.rb("rollback-runbook", name, "--reason", "x", "--by", "ada")
+    assert first.returncode == 1
+    assert "no earlier version is known" in first.stderr
+    strange = await world.rb("rollback-runbook", name[:-1], "--reason", "x", "--by", "ada")
+    assert f"did you mean {name}" in strange.stderr.lower().replace("'", "").replace('"', "")
+    lift = await world.rb("rollback-runbook", name, "--lift", "--reason", "x", "--by", "ada")
+    assert (lift.returncode, "is rolled back" in lift.stderr) == (1, True)
+    assert (await world.rb("versions", "show", "abc")).returncode == 2
