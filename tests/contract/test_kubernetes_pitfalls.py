@@ -22,6 +22,7 @@ from matcher.target import NoTarget, TargetResolver
 from runbooks.quantities import parse_memory
 
 T0 = datetime(2025, 10, 6, 10, 0, tzinfo=UTC)
+GROWTH = {"multiply": {"memory": 2}, "max": {"memory": "600Mi"}}
 READ = {
     "name": "read the limit",
     "action": "kubectl_get",
@@ -128,36 +129,18 @@ async def test_pitfall_4_a_missing_limit_stops_before_any_change(place):
     assert (await place.live())["metadata"]["generation"] == made["metadata"]["generation"]
 
 
-async def test_pitfall_5_growth_has_a_ceiling_and_a_second_run_within_a_day_asks(place):
-    """256Mi, 512Mi, 600Mi with a human, and no further."""
+async def test_pitfall_5_growth_has_a_ceiling(place):
+    """256Mi, 512Mi, 600Mi, and no further."""
     await place.deploy()
     seen = []
-    for number in (1, 2, 3):
-        params = {"multiply": {"memory": 2}, "max": {"memory": "600Mi"}}
-        one = rig(place, "kubectl_set_resources", params, number=number)
-        model = one.action.params_model.model_validate(params)
-        if number == 3:
-            with pytest.raises(PlanError, match="its ceiling is 600Mi: growing further is for a human to decide"):
-                await one.plan()
-            break
-        asked = (await one.action.plan(model, one.facts, one.world)).approval_reasons
+    for number in (1, 2):
+        one = rig(place, "kubectl_set_resources", GROWTH, number=number)
         await one.run()
         limit = (await place.live())["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
-        seen.append((str(parse_memory(limit)), bool(asked)))
-    assert seen == [("512Mi", False), ("600Mi", True)]
-
-
-async def test_pitfall_5_the_guides_own_way_of_doubling_asks_the_second_time_too(place):
-    """A plain patch grows as well; its plan says that a human is needed."""
-    await place.deploy()
-    pod = (await place.ready(2))[0]["metadata"]["name"]
-    first = await planned(place, [READ, RAISE], pod)
-    assert not any("made larger" in reason for reason in first.approval_reasons)
-    patch = first.steps[1].params
-    one = rig(place, "kubectl_patch", {key: patch[key] for key in ("resource", "patch")})
-    await one.run()
-    plan = await planned(place, [READ, RAISE], (await place.ready(2))[0]["metadata"]["name"])
-    assert any("was made larger at" in reason for reason in plan.approval_reasons)
+        seen.append(str(parse_memory(limit)))
+    assert seen == ["512Mi", "600Mi"]
+    with pytest.raises(PlanError, match="its ceiling is 600Mi: growing further is for a human to decide"):
+        await rig(place, "kubectl_set_resources", GROWTH, number=3).plan()
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class Recorder:
         execution = SimpleNamespace(heartbeat_seconds=0.01, sweep_seconds=0.01)
         settings = SimpleNamespace(execution=execution, runbooks=SimpleNamespace(watch=True))
         catalog = SimpleNamespace(watch=self.watch, count=lambda: 3)
-        return SimpleNamespace(settings=settings, bus=self, catalog=catalog)
+        return SimpleNamespace(settings=settings, bus=self, catalog=catalog, history=None)
 
     async def stop_reading(self) -> None:
         self.done.append("stop reading")
