@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from executor.actions.base import ActionTable, World
 from executor.errors import Permanent, Temporary
@@ -25,6 +26,20 @@ async def refused_by_dry_run(plan: Plan, actions: ActionTable, world: World, set
             if problem:
                 return f"dry run of {step.name!r} refused: {problem}"
     return ""
+
+
+async def problems_by_dry_run(
+    steps: Sequence[PlannedStep], actions: ActionTable, world: World, settings: ExecutorSettings
+) -> Mapping[str, str]:
+    """Why the server would not take a write, by the id of the step; what it takes is missing, as is what is no write.
+
+    A write that can only be rendered later is not asked about, and is missing too.
+    """
+    found: dict[str, str] = {}
+    for step in leaves(steps):
+        if writes(step) and not step.deferred and (problem := await _asked(step, actions, world, settings)):
+            found.setdefault(step.id, problem)
+    return found
 
 
 async def _asked(step: PlannedStep, actions: ActionTable, world: World, settings: ExecutorSettings) -> str:

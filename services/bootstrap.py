@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from executor.actions import action_schemas
 from executor.actions.base import World
-from executor.dryrun import refused_by_dry_run
+from executor.dryrun import problems_by_dry_run, refused_by_dry_run
 from executor.exec_rules import ExecRules
 from executor.model import Plan
 from executor.notify import Notifier
@@ -25,6 +25,7 @@ from executor.settings import ExecutorSettings
 from matcher.bridge import BackOff
 from matcher.calibration import with_tables
 from matcher.diagnose import SelfEvident
+from matcher.select import RunbookIndex
 from matcher.target import TargetResolver
 from runbooks.folder import RunbookFolder
 from runbooks.mapping_files import MappingFiles
@@ -35,10 +36,12 @@ from services.chat import SlackChat
 from services.clock import SystemClock
 from services.connections import open_gate, open_graph, policy_of
 from services.data import with_data
+from services.forecast import Forecaster
 from services.graph.approvals import Neo4jApprovalStore
 from services.graph.blast import Neo4jBlastRadius, UnknownTarget
 from services.graph.causes import Neo4jCausalGraph
 from services.graph.connect import Graph
+from services.graph.durations import Neo4jDurations
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.fresh import Neo4jFreshSignals
 from services.graph.history_truth import GraphTruth
@@ -313,6 +316,21 @@ async def rehearse(acting: World, plan: Plan) -> str:
     """Why the API server would not take a write of the plan, whatever its runbook says of dry runs."""
     asked = plan.model_copy(update={"dry_run_first": True})
     return await refused_by_dry_run(asked, all_actions(), acting, ExecutorSettings())
+
+
+def make_forecaster(parts: Parts, index: RunbookIndex) -> Forecaster:
+    """What would be done, without Kafka and without doing it."""
+    settings = parts.settings
+    acting, reads = world(parts), RecentReads(parts.cluster)
+    causes = Neo4jCausalGraph(parts.graph, settings.matching.default_tenant)
+    return Forecaster(
+        index=index,
+        targets=TargetResolver(reads, causes, cluster=settings.default_cluster),
+        permits=make_permits(parts, acting, reads),
+        rehearse=lambda plan: problems_by_dry_run(plan.steps, all_actions(), acting, ExecutorSettings()),
+        history=Neo4jDurations(parts.graph),
+        clock=parts.clock,
+    )
 
 
 def make_decider(parts: Parts, permits: Permits, reads: RecentReads) -> Decider:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "browser": Command("compose.cli:browser", "A Chromium for pictures of pages, fetched if there is none", "Stack"),
     "serve": Command("services.cli.serve:serve", "Run the pipeline", "Pipeline"),
     "demo": Command("compose.demo.cli:demo", "Watch incidents being handled", "Pipeline"),
+    "run": Command("services.cli.run:run", "Ask for a runbook, or see what it would do", "Pipeline"),
     "pause": Command("services.cli.pause:pause", "Stop all automation before its next step", "Pipeline"),
     "resume": Command("services.cli.pause:resume", "Lift the pause", "Pipeline"),
     "new": Command("services.cli.new:new", "Begin a runbook from a template", "Runbooks"),

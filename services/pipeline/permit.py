@@ -18,7 +18,7 @@ from runbooks.model import Repeated, Runbook
 from safety import policy
 from safety.approvals import ask
 from safety.blast import Sources, known, measure
-from safety.model import Answer, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
+from safety.model import Answer, ApprovalNeeded, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
 from safety.policy import PolicySettings
 from safety.ports import Gate
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
@@ -130,7 +130,7 @@ class Permits:
 
     async def decide(self, proposals: Sequence[Proposal], now: datetime) -> list[DecisionRecord]:
         """The gate's answer to each proposal, as a decision."""
-        prepared = await asyncio.gather(*(self._prepare(proposal, now) for proposal in proposals))
+        prepared = await asyncio.gather(*(self._ready(proposal, now) for proposal in proposals))
         planned = [one for one in prepared if isinstance(one, Planned)]
         decided = [one for one in prepared if isinstance(one, DecisionRecord)]
         if not planned:
@@ -140,7 +140,21 @@ class Permits:
         self._hooks.event("gate.asked", seconds=self._clock.monotonic() - began, count=len(planned))
         return decided + [self._decision(one, answer, now) for one, answer in zip(planned, answers, strict=True)]
 
-    async def _prepare(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
+    async def _ready(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
+        planned = await self.prepare(proposal, now)
+        run = proposal.match.incident.signal.run
+        if run is None or not run.dry_run or isinstance(planned, DecisionRecord):
+            return planned
+        # Only what would be done is asked: nothing is reserved, nothing runs.
+        refused, no = await self._rehearse(planned.plan), self.foreseen(planned)
+        return self._refused(proposal, only_said(planned.plan, refused, no), now, planned)
+
+    def foreseen(self, planned: Planned) -> Refusal | ApprovalNeeded | None:
+        """What the gate will say, as far as it depends on the plan alone: its memory (locks, rates) is not asked."""
+        return policy.decide(planned.request, self._policy)
+
+    async def prepare(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
+        """The plan with the gate's question, or why there is none. Nothing is reserved or changed."""
         incident = proposal.match.incident
         request = self._request(proposal)
         for check in EARLY:
@@ -156,15 +170,7 @@ class Permits:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
-        planned = Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
-        run = incident.signal.run
-        return await self._only_said(planned, now) if run and run.dry_run else planned
-
-    async def _only_said(self, planned: Planned, now: datetime) -> DecisionRecord:
-        """The answer to a request that only asks what would be done: nothing is reserved, nothing runs."""
-        refused = await self._rehearse(planned.plan)
-        no = policy.decide(planned.request, self._policy)
-        return self._refused(planned.proposal, only_said(planned.plan, refused, no), now, planned)
+        return Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
 
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)

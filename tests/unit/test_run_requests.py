@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from fakes.journal import Crash
-from fakes.pipeline_rig import CLUSTER, NAMESPACE, TENANT, TOPICS, Rig, runbook
+from fakes.pipeline_rig import CLUSTER, Rig, runbook
+from fakes.run_requests import APP, ask, body
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,29 +20,7 @@ from services.intake.run_request import parse_target, run_request
 from services.intake.settings import IntakeSettings
 from services.records import DecisionKind
 
-APP = {"kind": "Deployment", "namespace": NAMESPACE, "name": "app"}
 LOOK = {"name": "look", "action": "look", "params": {"name": "app"}}
-
-
-def body(rig, **changes):
-    made = {
-        "schema": "run.request/v1",
-        "request_id": f"request-{len(rig.sent):04}",
-        "tenant": TENANT,
-        "cluster": CLUSTER,
-        "runbook": {"id": "raise-memory"},
-        "target": APP,
-        "parameters": {},
-        "requested_by": "anna",
-        "reason": "it is slow",
-        "source": "manual",
-        "requested_at": rig.clock.now().isoformat(),
-    }
-    return {**made, **changes}
-
-
-def ask(rig, **changes):
-    return rig.raw(json.dumps(body(rig, **changes)).encode(), TOPICS.run_requests)
 
 
 async def run(rig, *messages):
