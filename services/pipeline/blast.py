@@ -54,10 +54,20 @@ class ClusterAndGraph:
 
     async def graph(self, touched: Sequence[str]) -> int | None:
         """What the graph says depends on them."""
-        answer = await self._graph.count(touched, self._tenant, self._cluster)
+        known, new = await self._apart(touched)
+        if new and not known:
+            return len(new)
+        answer = await self._graph.count(known, self._tenant, self._cluster)
         if answer.reason:
             log.info("blast.graph", why=answer.reason, count=answer.count, touched=list(touched))
-        return answer.count
+        return None if answer.count is None else answer.count + len(new)
+
+    async def _apart(self, touched: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What the graph can know, and the jobs that the plan starts: nothing can depend on these yet."""
+        jobs = [resource for resource in touched if split(resource)[0] == "Job"]
+        found = await asyncio.gather(*(self._live.get("Job", split(job)[2], split(job)[1]) for job in jobs))
+        new = [job for job, item in zip(jobs, found, strict=True) if item is None]
+        return [resource for resource in touched if resource not in new], new
 
     async def pods(self, namespaces: Sequence[str]) -> int | None:
         """Pods that are there and have not ended."""
@@ -85,7 +95,9 @@ class ClusterAndGraph:
         kind, namespace, name = split(resource)
         if kind in WORKLOADS:
             found = await self._live.get(kind, name, namespace)
-            return Touched(resource, kind, replicas=None if found is None else desired_replicas(found))
+            if found is None:
+                return Touched(resource, kind, replicas=1 if kind == "Job" else None)
+            return Touched(resource, kind, replicas=desired_replicas(found))
         if kind == "Node":
             pods = await self._live.list("Pod", fields=f"spec.nodeName={name}")
             return Touched(resource, kind, pods=sum(1 for pod in pods if not _of_daemonset(pod)))

@@ -49,6 +49,8 @@ def test_what_it_may_change_is_a_short_list():
         ("batch", "cronjobs", "patch"),
         ("apps", "deployments/scale", "patch"),
         ("apps", "statefulsets/scale", "patch"),
+        ("autoscaling", "horizontalpodautoscalers", "patch"),
+        ("", "persistentvolumeclaims", "patch"),
         ("", "nodes", "patch"),
         ("", "pods/eviction", "create"),
         ("", "pods", "patch"),
