@@ -81,3 +81,35 @@ def redis_container() -> Iterator[str]:
     pinned = yaml.safe_load((Path(__file__).parents[1] / "compose" / "docker-compose.yml").read_text())
     with RedisContainer(pinned["services"]["redis"]["image"]) as server:
         yield f"redis://{server.get_container_host_ip()}:{server.get_exposed_port(6379)}/0"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How the record of the language on real servers is kept: see ``fakes/coverage.py``."""
+    parser.addoption("--write-coverage", action="store_true", help="bring tests/coverage.json up to date")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Which tests passed; one that failed proves nothing, with any of its parameters."""
+    from fakes.coverage import RUN  # noqa: PLC0415 - only once a test ran
+
+    test = report.nodeid.partition("[")[0]
+    if report.when == "call" and report.passed and test not in RUN.failed:
+        RUN.passed.add(test)
+    elif report.failed:
+        RUN.failed.add(test)
+        RUN.passed.discard(test)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tests on real servers use what the record says of them."""
+    from fakes import coverage  # noqa: PLC0415 - as above
+
+    if session.config.getoption("--write-coverage"):
+        coverage.write(coverage.RUN.merged(coverage.read()))
+    elif broken := coverage.RUN.broken(coverage.read()):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line("")
+            for line in (*broken, "pytest --write-coverage and make docs bring the record up to date"):
+                reporter.write_line(f"coverage of the language: {line}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

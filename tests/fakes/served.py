@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from uuid import uuid4
 import yaml
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from fakes import coverage
 from neo4j import AsyncDriver, AsyncGraphDatabase
 from redis.asyncio import Redis
 
@@ -51,6 +53,7 @@ _TAKE_AWAY = (
     """,
     "MATCH (c:TargetClaim) WHERE c.key CONTAINS '|' + $name + '/' DELETE c",
     "MATCH (p:PauseSwitch {scope: $name + ':'}) DELETE p",
+    "MATCH (s:RunbookSchedule {cluster: $name}) DELETE s",
     "MATCH (n:Episodic|Resource) WHERE n.client_id STARTS WITH $name DETACH DELETE n",
 )
 
@@ -139,6 +142,7 @@ class Served:
     environment: Mapping[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    looked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     # Processes
 
@@ -319,6 +323,7 @@ class Served:
 
     async def decided(self, event_id: str, *kinds: str, seconds: float = 45) -> dict[str, Any]:
         """The decision about an event, once it is there, and of one of the kinds where some are given."""
+        self.looked[event_id].add(coverage.current_test())
 
         async def look() -> dict[str, Any] | None:
             found = await self.decisions(event_id)
@@ -330,6 +335,7 @@ class Served:
 
     async def execution(self, event_id: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
         """The newest execution for an event, once it has one of the statuses."""
+        self.looked[event_id].add(coverage.current_test())
 
         async def look() -> dict[str, Any] | None:
             rows = await self.query(
@@ -411,6 +417,7 @@ class Served:
         """End the processes and take away what they wrote."""
         for process in self.processes:
             await process.stop()
+        await coverage.RUN.note(self, self.looked)
         for statement in _TAKE_AWAY:
             await self.query(statement)
         for namespace in self.namespaces:
