@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from runbooks.conditions import Approvals, Assumption, Criterion, Kpis, Precondition
 from runbooks.findings import Finding
+from runbooks.rollout import Canary, Rollout
 from runbooks.steps import OnFailure, OnSuccess, Retry, RetryOn, Rollback, RollbackTrigger, RunOnFailure, Step, with_ids
 from runbooks.triggers import Schedule, Trigger, TriggerTarget
 from runbooks.words import Condition, Duration, Model, Patterns, Version, Words
@@ -23,6 +24,7 @@ from runbooks.words import Condition, Duration, Model, Patterns, Version, Words
 __all__ = [
     "Approvals",
     "Assumption",
+    "Canary",
     "Channels",
     "Condition",
     "Criterion",
@@ -41,6 +43,7 @@ __all__ = [
     "RetryOn",
     "Rollback",
     "RollbackTrigger",
+    "Rollout",
     "RunOnFailure",
     "Runbook",
     "RunbookType",
@@ -220,6 +223,7 @@ class Runbook(Model):
     updated: str = Field("", description="When it was changed last, as its author wrote it")
     tags: tuple[str, ...] = Field((), description="For finding it")
     trigger: Trigger = Field(description="When it applies")
+    rollout: Rollout | None = Field(None, description="How a new version proves itself; none: it is in force at once")
     parameters: tuple[Parameter, ...] = Field((), description="Values that it takes from outside")
     assumptions: tuple[Assumption, ...] = Field((), description="Facts that the author relies on")
     preconditions: tuple[Precondition, ...] = Field((), description="Checks before anything is changed")

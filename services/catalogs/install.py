@@ -71,7 +71,8 @@ def choose(index: Index, wanted: str, where: str) -> Entry:
     name, _, version = wanted.partition("@")
     found = [entry for entry in index.entries if entry.id == name]
     if not found:
-        raise CatalogError(f"{where} has no runbook {name!r}; {did_you_mean(name, {e.id for e in index.entries})}")
+        hint = did_you_mean(name, {entry.id for entry in index.entries}) or "rb catalog search lists what there is"
+        raise CatalogError(f"{where} has no runbook {name!r}; {hint}")
     if version:
         same = [entry for entry in found if entry.version == version]
         if not same:

@@ -77,7 +77,8 @@ async def _listed(settings: Settings, runbook: str) -> list[dict[str, Any]]:
         records.insert(0, VersionRecord(runbook, held.sha, held.runbook.version, has_text=True))
     if not records:
         raise runtime.CommandError(unknown(runbook, loaded))
-    return [row_of(record, held.sha if held else "", taken) for record in records]
+    trying = held is not None and held.runbook.rollout is not None
+    return [row_of(record, held.sha if held else "", taken, trying=trying) for record in records]
 
 
 def unknown(runbook: str, loaded: Mapping[str, LoadedRunbook]) -> str:
@@ -87,14 +88,23 @@ def unknown(runbook: str, loaded: Mapping[str, LoadedRunbook]) -> str:
     return f"no version of {runbook!r} is in the graph or in the folders; {did_you_mean(runbook, loaded)}"
 
 
-def row_of(record: VersionRecord, held: str, taken: Mapping[str, RunbookRollback]) -> dict[str, Any]:
-    """One version as it is told: ``standing`` in a word or two, ``told`` in a sentence."""
+def row_of(
+    record: VersionRecord, held: str, taken: Mapping[str, RunbookRollback], *, trying: bool = False
+) -> dict[str, Any]:
+    """One version as it is told: ``standing`` in a word or two, ``told`` in a sentence.
+
+    Args:
+        record: what the graph knows of it.
+        held: hash of the version in the file.
+        taken: rollbacks in force, by the hash that they take out of force.
+        trying: the version in the file has a ``rollout``.
+    """
     rollback = taken.get(record.sha)
     instead = taken.get(held) is not None and taken[held].to_sha == record.sha
     words = ["in force instead"] if instead else []
     words += ["rolled back"] if rollback else []
     words += ["in the file"] if record.sha == held else []
-    words += [record.standing] if record.standing else []
+    words += [record.standing] if record.standing else ["on trial"] if trying and record.sha == held else []
     rate = record.verified / record.ended if record.ended else None
     return {
         **asdict(record),

@@ -18,9 +18,9 @@ from runbooks.mapping_files import MappingFiles, check_mappings
 from runbooks.model import LoadedRunbook
 from runbooks.subject import Actions
 from safety.model import Refusal
-from services.pipeline.standings import InForce, Key, Known, in_force, wanted
+from services.pipeline.standings import InForce, Key, Known, Settled, in_force, key_of, settled, wanted
 from services.records import RunbookUse
-from services.versions import RunbookRollback, VersionStore, named
+from services.versions import RunbookRollback, VersionRecord, VersionStore, named
 
 log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 5.0
@@ -110,14 +110,37 @@ class Catalog:
         if self._versions is None:
             return
         rollbacks = await self._versions.rollbacks()
-        loaded = self._folder.current.runbooks.values()
-        for key in wanted(loaded, rollbacks):
-            await self._kept_version(key)
-        known = Known({(one.runbook_id, one.from_sha): one for one in rollbacks}, dict(self._kept))
+        loaded = tuple(self._folder.current.runbooks.values())
+        known = await self._asked(self._versions, loaded, rollbacks)
+        if over := settled(loaded, known):
+            for one in over:
+                await self._settle(self._versions, one)
+            known = await self._asked(self._versions, loaded, rollbacks)
         if known != self._known:
             self._tell(self._known, rollbacks)
             self._known = known
             self._build()
+
+    async def _asked(
+        self, versions: VersionStore, loaded: Sequence[LoadedRunbook], rollbacks: Sequence[RunbookRollback]
+    ) -> Known:
+        trying = [one.runbook.id for one in loaded if one.runbook.rollout is not None]
+        records: dict[str, list[VersionRecord]] = {name: [] for name in trying}
+        for record in await versions.records(trying):
+            records[record.id].append(record)
+        for key in wanted(loaded, rollbacks, [record for known in records.values() for record in known]):
+            await self._kept_version(key)
+        return Known(
+            {(one.runbook_id, one.from_sha): one for one in rollbacks},
+            dict(self._kept),
+            {name: tuple(known) for name, known in records.items()},
+        )
+
+    async def _settle(self, versions: VersionStore, over: Settled) -> None:
+        """Note the end of a trial; another process may have noted it first."""
+        name, sha = key_of(over.loaded)
+        stands = await versions.settle(name, sha, over.standing, over.why)
+        log.warning("runbook.trial_over", runbook=name, sha=sha, standing=stands, why=over.why)
 
     async def _kept_version(self, key: Key) -> LoadedRunbook | None:
         """A version as the graph kept it, if its text is whole; read once."""
