@@ -10,7 +10,7 @@ STAMP := $(VENV)/.rootmend-synced
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test smoke unit lint typecheck format up down bench chaos docs audit clean
+.PHONY: help demo test smoke unit lint typecheck format up down bench loadtest chaos docs audit clean
 
 help: ## What there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,13 +22,18 @@ demo: $(STAMP) ## Set everything up and watch six incidents being handled (KEEP=
 	@$(BIN)/rb demo $(if $(KEEP),--keep)
 
 test: $(STAMP) lint typecheck ## Set everything up, then lint, type-check, check the layers and run all tests
+ifdef ARGS
 	@$(PYTEST) $(ARGS)
+else
+	@$(PYTEST) -q -m "not stack" -n auto --dist worksteal
+	@$(PYTEST) -m stack
+endif
 
 smoke: $(STAMP) ## One incident from Kafka to a verified fix (under a minute on a warm stack)
 	@$(BIN)/rb demo --only oom --keep
 
 unit: $(STAMP) ## Only the tests that need no server
-	@$(PYTEST) -m "not stack" $(ARGS)
+	@$(PYTEST) -q -m "not stack" -n auto --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## Style, formatting, import layers, runbook catalog
 	@$(BIN)/ruff check .
@@ -51,6 +56,9 @@ down: $(STAMP) ## Stop the local stack
 
 bench: $(STAMP) ## Measure latency and throughput beside the floor, on the local stack
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+loadtest: $(STAMP) ## Ramp a real k6 to 50 callers against a local pipeline, five minutes (ARGS="--durations 5s,10s,5s" is shorter)
+	@$(BIN)/python -m compose.loadtest $(ARGS)
 
 chaos: $(STAMP) ## Kill the pipeline with -9 in the middle of runbooks and check the end state
 	@$(PYTEST) tests/e2e/test_crash_recovery.py $(ARGS)

@@ -102,7 +102,7 @@ class Recorder:
     def parts(self) -> Any:
         execution = SimpleNamespace(heartbeat_seconds=0.01, sweep_seconds=0.01)
         settings = SimpleNamespace(execution=execution, runbooks=SimpleNamespace(watch=True))
-        catalog = SimpleNamespace(watch=self.watch, count=lambda: 3)
+        catalog = SimpleNamespace(watch=self.watch, count=lambda: 3, remarks=())
         return SimpleNamespace(settings=settings, bus=self, catalog=catalog, history=None)
 
     async def stop_reading(self) -> None:
