@@ -44,7 +44,9 @@ _KEPT_META = ("name", "namespace", "labels", "annotations", "finalizers", "owner
 class DeleteParams(ObjectParams):
     """Parameters of ``kubectl_delete``."""
 
-    grace_seconds: Seconds | None = Field(None, description="Time to end; left out, the object's own")
+    grace_seconds: Seconds | None = Field(
+        None, description="Time to end; left out, the object's own; 0 does not wait for the kubelet of a pod"
+    )
 
 
 class KubectlDelete(Action[DeleteParams]):
@@ -85,7 +87,7 @@ params: {resource: pod, name: "{{ incident.resource.name }}"}
         """Compare the object with the plan, and save it whole when it can be created again."""
         ref, planned = _ref(step), step.changes[0].before or {}
         found = await world.cluster.get(ref.kind, ref.name, ref.namespace)
-        live = refuse_drift(planned, found, ref, stamp)
+        live = refuse_drift(planned, found, ref, stamp, leaving=_grace(step) == 0)
         saved: dict[str, Any] = {"ref": ref.model_dump(mode="json"), "uid": ref.uid, "before": None}
         if live["kind"] not in RECREATABLE or controller_of(live) is not None:
             return saved
@@ -110,10 +112,12 @@ params: {resource: pod, name: "{{ incident.resource.name }}"}
         return {"object": str(ref), "uid": ref.uid, "deleted": True}
 
     async def recover(self, step: PlannedStep, saved: Mapping[str, Any], stamp: Stamp, world: World) -> Recovery:
-        """Done when the object with this uid is gone or on its way."""
+        """Done when the object with this uid is gone; on its way is enough unless nobody is to wait for the end."""
         ref = _ref(step)
         live = await world.cluster.get(ref.kind, ref.name, ref.namespace)
-        gone = live is None or live["metadata"]["uid"] != ref.uid or "deletionTimestamp" in live["metadata"]
+        gone = live is None or live["metadata"]["uid"] != ref.uid
+        if live is not None and _grace(step) != 0:
+            gone = gone or "deletionTimestamp" in live["metadata"]
         output = {"object": str(ref), "uid": ref.uid, "deleted": True}
         return Recovery(Found.DONE, output) if gone else Recovery(Found.NOT_DONE)
 

@@ -52,10 +52,19 @@ def prior_of(item: KubeObject) -> dict[str, Any]:
     }
 
 
-def refuse_drift(planned: Mapping[str, Any], live: KubeObject | None, ref: ObjectRef, stamp: Stamp) -> KubeObject:
+def refuse_drift(
+    planned: Mapping[str, Any], live: KubeObject | None, ref: ObjectRef, stamp: Stamp, *, leaving: bool = False
+) -> KubeObject:
     """The live object, if it still is what the plan saw.
 
     Earlier steps of the same execution may have changed it; their stamp says so.
+
+    Args:
+        planned: what the plan saw.
+        live: the object now.
+        ref: it.
+        stamp: of this step.
+        leaving: it may be on its way out.
 
     Raises:
         Drifted: it is gone, was created anew, or was changed meanwhile; the text says what.
@@ -65,7 +74,7 @@ def refuse_drift(planned: Mapping[str, Any], live: KubeObject | None, ref: Objec
     meta = live["metadata"]
     if meta["uid"] != planned["uid"]:
         raise Drifted(f"{ref} was deleted and created anew since the plan was made")
-    if meta.get("deletionTimestamp"):
+    if meta.get("deletionTimestamp") and not leaving:
         raise Drifted(f"{ref} is being deleted")
     refuse_newer(live, stamp, ref)
     if stamped(live).execution != stamp.execution:

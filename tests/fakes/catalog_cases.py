@@ -131,7 +131,7 @@ async def unschedulable(site: Site) -> str:
         conditions = pod.get("status", {}).get("conditions") or ()
         return next((one.get("message", "") for one in conditions if one["type"] == "PodScheduled"), "")
 
-    pod = await site.pod_that(lambda pod: "Insufficient cpu" in said(pod) or "{dedicated: batch}" in said(pod))
+    pod = await site.pod_that(lambda pod: "Insufficient cpu" in said(pod) or "untolerated taint" in said(pod))
     return said(pod)
 
 

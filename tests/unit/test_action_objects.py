@@ -158,6 +158,25 @@ async def test_deleting_a_pod_of_a_controller_needs_no_way_back(world):
     assert "nothing to put back" in await rig.undo()
 
 
+async def test_a_pod_that_does_not_end_can_be_deleted_without_waiting(world):
+    """Only a deletion that does not wait is made of a pod on its way out; on its way is not done then."""
+    pod = world.cluster.items("Pod")[0]["metadata"]["name"]
+    world.cluster.stuck_pods = True
+    patient = Rig(world.ports, "kubectl_delete", {"resource": "pod", "name": pod})
+    await patient.plan()
+    await patient.act()
+    assert (await patient.recover()).found is Found.DONE
+    forced = Rig(world.ports, "kubectl_delete", {"resource": "pod", "name": pod, "grace_seconds": 0})
+    await forced.plan()
+    saved = await forced.prepare()
+    assert (await forced.recover()).found is Found.NOT_DONE
+    assert saved["before"] is None
+    again = Rig(world.ports, "kubectl_delete", {"resource": "pod", "name": pod})
+    await again.plan()
+    with pytest.raises(Drifted, match="is being deleted"):
+        await again.act()
+
+
 async def test_a_deleted_workload_is_created_again(world):
     """Saved whole with the intent."""
     before = web(world)
