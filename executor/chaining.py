@@ -11,11 +11,11 @@ from typing import Any
 
 from executor.actions.base import World
 from executor.actions.engine import RunRunbookParams
-from executor.context import SEPARATOR
+from executor.context import SEPARATOR, bare_names
 from executor.draft import Draft, Runbooks
 from executor.errors import PlanError
 from executor.model import Access, PlannedStep
-from executor.parameters import resolve_parameters
+from executor.parameters import resolve_parameters, secret_names
 from executor.rendering import names_of_params
 from matcher.kinds import canonical_kind
 from runbooks.findings import did_you_mean
@@ -71,8 +71,10 @@ class Caller:
         if len(chain) > self._max_depth + 1:
             raise PlanError(f"calls are deeper than {self._max_depth} (execution.max_depth): {' -> '.join(chain)}")
         runbook = loaded.runbook
-        values = resolve_parameters(runbook, {**(self._configured.get(runbook.id) or {}), **params.params})
-        context = _context(draft.context, loaded, values, await self._target(params, draft))
+        configured = self._configured.get(runbook.id) or {}
+        values = resolve_parameters(runbook, {**configured, **params.params})
+        named = bare_names(values, secret_names(configured, params.params))
+        context = {**named, **_context(draft.context, loaded, values, await self._target(params, draft))}
         late = draft.late or isinstance(bare.when, str) or bare.require_approval is not False
         late = late or bool(draft.writers.intersection(draft.before[step.id]))
         made = Draft(runbook, context, scope=bare.id, chain=chain, reasons=draft.reasons, late=late)
@@ -137,10 +139,9 @@ def _context(
 ) -> dict[str, Any]:
     """The names that the called runbook knows: the incident, its own parameters and its target."""
     folder = str(loaded.path.parent) if loaded.path else ""
-    own: dict[str, Any] = {
+    return {
         "incident": caller["incident"],
         "target": dict(target),
         "params": dict(params),
         "execution": {**caller["execution"], "runbook": loaded.runbook.id, "folder": folder},
     }
-    return {**params, **own}

@@ -13,6 +13,7 @@ from executor.model import ExecutionRecord, ObjectRef, Plan, PlannedStep, StepRu
 from executor.phases import ROLLBACK, STEP, failed_index
 from matcher.facts import incident_facts, target_facts
 from matcher.model import Match
+from runbooks.secret_refs import SECRET_PARAMETERS
 
 NOT_RUN = "not_run"
 """Status of a step for the templates of others, when it has not run."""
@@ -36,18 +37,19 @@ class StepResult:
     state: Mapping[str, Any] = field(default_factory=dict)
 
 
-def template_context(match: Match, params: Mapping[str, Any], execution_id: str = "") -> dict[str, Any]:
+def template_context(
+    match: Match, params: Mapping[str, Any], execution_id: str = "", secret: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The names that are known before the first step: ``incident``, ``target``, ``params``, ``execution``.
 
     ``incident.resource`` is the cause's subject and ``incident.resource.controller`` the workload that owns it. What
     is not known is left out, so that a template that needs it fails by name and never renders an empty text.
-    Parameters are also known by their bare names.
+    Parameters are also known by their bare names; ``secret`` names those that are secrets.
     """
     path = match.runbook.path
     execution = {"id": execution_id, "runbook": match.runbook.runbook.id, "folder": str(path.parent) if path else ""}
-    named = {name: value for name, value in params.items() if name not in _RESERVED}
     return {
-        **named,
+        **bare_names(params, secret or {}),
         "incident": incident_facts(match.incident),
         "target": target_facts(match.incident),
         "params": dict(params),
@@ -55,7 +57,15 @@ def template_context(match: Match, params: Mapping[str, Any], execution_id: str 
     }
 
 
-_RESERVED = frozenset({"incident", "target", "params", "execution", "steps", "secrets", "state", "item", "each"})
+_RESERVED = frozenset(
+    {"incident", "target", "params", "execution", "steps", "secrets", "state", "item", "each", SECRET_PARAMETERS}
+)
+
+
+def bare_names(params: Mapping[str, Any], secret: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters by their bare names, and which of them are secrets."""
+    named = {name: value for name, value in params.items() if name not in _RESERVED}
+    return {**named, SECRET_PARAMETERS: dict(secret)} if secret else named
 
 
 def facts_of(context: Mapping[str, Any]) -> TargetFacts:

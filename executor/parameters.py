@@ -10,6 +10,7 @@ from executor.errors import PlanError
 from runbooks.durations import parse_duration
 from runbooks.model import Parameter, Runbook
 from runbooks.quantities import as_quantity
+from runbooks.secret_refs import secret_of
 
 
 def resolve_parameters(runbook: Runbook, configured: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +37,17 @@ def resolve_parameters(runbook: Runbook, configured: Mapping[str, Any]) -> dict[
             continue
         values[parameter.name] = _checked(runbook, parameter, value)
     return values
+
+
+def secret_names(configured: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters that are secrets, by name: those that the settings give as ``{{ secrets.NAME }}``.
+
+    Args:
+        configured: values from the settings.
+        given: values from an alert, a mapping or a caller. They win, and can name no secret: others write them.
+    """
+    found = {name: secret_of(value) for name, value in configured.items() if name not in given}
+    return {name: secret for name, secret in found.items() if secret}
 
 
 def _checked(runbook: Runbook, parameter: Parameter, value: Any) -> Any:

@@ -15,7 +15,7 @@ from executor.drafting import StepPlanner
 from executor.errors import Permanent, PlanError, RemediationError, Unmet
 from executor.graph import in_order
 from executor.model import Access, Plan, PlannedStep, Terms
-from executor.parameters import resolve_parameters
+from executor.parameters import resolve_parameters, secret_names
 from executor.planhash import plan_hash
 from executor.preconditions import settled
 from executor.reasons import namespaces, runbook_reasons, touched
@@ -72,8 +72,9 @@ class Planner:
             Temporary: the cluster did not answer; planning again may work.
         """
         runbook = match.runbook.runbook
-        params = resolve_parameters(runbook, {**(self._parameters.get(runbook.id) or {}), **match.parameters})
-        context = template_context(match, params, execution_id)
+        configured = self._parameters.get(runbook.id) or {}
+        params = resolve_parameters(runbook, {**configured, **match.parameters})
+        context = template_context(match, params, execution_id, secret_names(configured, match.parameters))
         draft, called = Draft(runbook, context, chain=(runbook.id,)), Called()
         terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
         steps = _numbered(await self._sequence(draft, called))

@@ -27,6 +27,11 @@ _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:token|secret|password|passwd|pwd|apikey|api_key|private_key|credentials?)(?:_|$)"
 )
 
+_PARAMETER = re.compile(rf"\s*\{{\{{\s*secrets\.({_NAME})\s*\}}\}}\s*")
+
+SECRET_PARAMETERS = "params.secret"  # noqa: S105 - a name, not a value
+"""Where a context names the parameters that are secrets. No parameter or variable can be called so."""
+
 Lookup = Callable[[str], Awaitable[str]]
 """Gives the value of a secret by name."""
 
@@ -48,6 +53,27 @@ class SecretNames:
         if not isinstance(name, str) or re.fullmatch(_NAME, name) is None or name.endswith("_"):
             raise ValueError(f"{name!r} is not the name of a secret (letters, digits, and single _ - . / inside)")
         return f"__secret:{name}__"
+
+
+def secret_of(value: object) -> str | None:
+    """The secret that a value of the settings stands for: ``{{ secrets.NAME }}`` and nothing else; None for others."""
+    found = _PARAMETER.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found else None
+
+
+def secret_parameters(names: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The references in place of the parameters that are secrets.
+
+    Args:
+        names: what a template knows.
+        context: that it was made of.
+    """
+    secrets = context.get(SECRET_PARAMETERS) or {}
+    params = context.get("params") or {}
+    references = {name: SecretNames().reference(secret) for name, secret in secrets.items()}
+    # A variable of the same name hides the bare name, as it does of every parameter.
+    bare = {name: text for name, text in references.items() if context.get(name) == params.get(name)}
+    return {**bare, "params": {**names.get("params", {}), **references}} if references else {}
 
 
 def disarm(text: str) -> str:

@@ -19,7 +19,14 @@ from runbooks.findings import did_you_mean
 from runbooks.names import expression_names, names_used, uses
 from runbooks.quantities import plain, read_quantity
 from runbooks.sandbox import ENVIRONMENT, MESSAGES, TemplateError, has_template, parse
-from runbooks.secret_refs import SecretNames, disarm, references_in, resolve_references
+from runbooks.secret_refs import (
+    SECRET_PARAMETERS,
+    SecretNames,
+    disarm,
+    references_in,
+    resolve_references,
+    secret_parameters,
+)
 
 __all__ = [
     "TemplateError",
@@ -86,8 +93,10 @@ def _prepare(value: Any) -> Any:
 
 
 def prepare(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The names of a template: a copy of the context with quantities, and ``secrets``."""
-    return {**_prepare(context), "secrets": SecretNames()}
+    """The names of a template: a copy of the context with quantities, ``secrets``, and parameters that are secrets."""
+    names = {**_prepare(context), "secrets": SecretNames()}
+    names.pop(SECRET_PARAMETERS, None)
+    return {**names, **secret_parameters(names, context)}
 
 
 def render(value: Any, context: Mapping[str, Any]) -> Any:
