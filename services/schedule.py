@@ -35,18 +35,6 @@ ON_TIME = timedelta(minutes=1)
 _REQUEST = uuid5(NAMESPACE_URL, "https://rootmend.dev/ids/schedule")
 
 
-class ScheduleState(Protocol):
-    """Up to when each schedule was fired; durable. Raises ``GraphUnavailable`` when the store does not answer."""
-
-    async def arm(self, keys: Sequence[str], now: datetime) -> Mapping[str, datetime]:
-        """The last time of each schedule; one that was never seen begins ``now``."""
-        ...
-
-    async def fired(self, key: str, at: datetime) -> None:
-        """A time is done, and with it everything before. An earlier time than the recorded one changes nothing."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is to be done about a schedule.
@@ -118,6 +106,18 @@ class Planned:
         )
 
 
+class ScheduleState(Protocol):
+    """Up to when each schedule was fired; durable. Raises ``GraphUnavailable`` when the store does not answer."""
+
+    async def arm(self, schedules: Sequence[Planned], now: datetime) -> Mapping[str, datetime]:
+        """The last time of each schedule by its key; one that was never seen begins ``now``."""
+        ...
+
+    async def fired(self, key: str, at: datetime) -> None:
+        """A time is done, and with it everything before. An earlier time than the recorded one changes nothing."""
+        ...
+
+
 class Scheduler:
     """Fires what is due. Cheap while nothing is: the store is asked when a time has come.
 
@@ -160,7 +160,7 @@ class Scheduler:
         ready = [key for key in planned if key not in self._next or _has_come(self._next[key], now)]
         if not ready:
             return
-        for key, last in (await self._state.arm(ready, now)).items():
+        for key, last in (await self._state.arm([planned[key] for key in ready], now)).items():
             try:
                 await self._fire(planned[key], last, now)
                 self._next[key] = following(planned[key].schedule, max(last, now))

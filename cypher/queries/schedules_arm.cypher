@@ -1,6 +1,6 @@
 // The last time of each schedule; one that was never seen begins now, so that nothing of the past is fired.
-// Parameters: $rows [{key, now}]. Returns: key, last.
+// Parameters: $rows [{key, now, facts (properties, for people)}]. Returns: key, last.
 UNWIND $rows AS row
 MERGE (s:RunbookSchedule {key: row.key})
-ON CREATE SET s.last_fired_at = row.now, s.created_at = datetime.realtime()
+ON CREATE SET s += row.facts, s.last_fired_at = row.now, s.created_at = datetime.realtime()
 RETURN s.key AS key, s.last_fired_at AS last

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "graph": Command("services.cli.graph:graph", "Draw a runbook: Mermaid, SVG or DOT", "Runbooks"),
     "diff": Command("services.cli.diff:diff", "What a changed runbook means for production", "Runbooks"),
     "convert": Command("services.cli.convert:convert", "Write another dialect in the canonical form", "Runbooks"),
+    "loadtest": Command("services.cli.loadtest:loadtest", "A k6 script against a runbook's endpoint", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),
     "actions": Command("services.cli.actions:actions", "What a step can do", "Runbooks"),
     "test": Command("services.cli.test:run_packs", "Try runbooks as their acceptance packs say", "Runbooks"),

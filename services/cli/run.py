@@ -59,10 +59,12 @@ def run(
         overrides={"kubernetes": {"context": context or None, "kubeconfig": str(kubeconfig) if kubeconfig else None}}
     )
     patience = _seconds(timeout)
-    known, chosen = _chosen(runbook, settings, dry_run=dry_run)
-    request = _request(chosen, settings, target, param or [], by, reason, request_id)
+    known, loaded = chosen(runbook, settings, dry_run=dry_run)
+    request = checked_request(
+        loaded, settings, target=target, params=param or [], by=by or runtime.whoami(), reason=reason, number=request_id
+    )
     if dry_run:
-        return _rehearse(request, known, chosen, settings, context_named=bool(context), as_json=as_json)
+        return _rehearse(request, known, loaded, settings, context_named=bool(context), as_json=as_json)
     from services.cli.run_order import order  # noqa: PLC0415 - keeps rb --help quick
     from services.cli.run_show import screen  # noqa: PLC0415 - as above
 
@@ -88,7 +90,7 @@ def _seconds(text: str) -> float:
         raise CommandError(f"--timeout: {error}", 2) from error
 
 
-def _chosen(text: str, settings: Settings, *, dry_run: bool) -> tuple[Mapping[str, LoadedRunbook], LoadedRunbook]:
+def chosen(text: str, settings: Settings, *, dry_run: bool) -> tuple[Mapping[str, LoadedRunbook], LoadedRunbook]:
     """The runbooks of the folders, and the one that is meant."""
     from runbooks.findings import RunbookError, did_you_mean  # noqa: PLC0415 - keeps rb --help quick
     from runbooks.folder import RunbookFolder  # noqa: PLC0415 - as above
@@ -114,8 +116,15 @@ def _chosen(text: str, settings: Settings, *, dry_run: bool) -> tuple[Mapping[st
     return known, loaded
 
 
-def _request(  # noqa: PLR0917 - a command line in the order of its parts
-    chosen: LoadedRunbook, settings: Settings, target: str, params: list[str], by: str, reason: str, number: str
+def checked_request(
+    loaded: LoadedRunbook,
+    settings: Settings,
+    *,
+    target: str,
+    params: list[str],
+    by: str,
+    reason: str = "",
+    number: str = "",
 ) -> RunRequest:
     """The request, checked as far as it can be without asking anybody."""
     from pydantic import ValidationError  # noqa: PLC0415 - keeps rb --help quick
@@ -127,7 +136,7 @@ def _request(  # noqa: PLR0917 - a command line in the order of its parts
     from services.intake.errors import Unreadable  # noqa: PLC0415 - as above
     from services.intake.run_request import parse_target, run_request  # noqa: PLC0415 - as above
 
-    runbook = chosen.runbook
+    runbook = loaded.runbook
     given = _parameters(runbook, params)
     if no := refusal(runbook, Run(runbook.id, Asked.MANUAL, parameters=given)):
         raise CommandError(f"runbook {runbook.id}: {no}", 2)
@@ -135,7 +144,7 @@ def _request(  # noqa: PLR0917 - a command line in the order of its parts
         resolve_parameters(runbook, {**(settings.runbooks.parameters.get(runbook.id) or {}), **given})
         return run_request(
             runbook.id,
-            by=by or runtime.whoami(),
+            by=by,
             source=Asked.MANUAL,
             at=datetime.now(UTC),
             target=parse_target(target) if target else None,
@@ -181,7 +190,7 @@ def _parameters(runbook: Any, pairs: list[str]) -> dict[str, Any]:
 def _rehearse(
     request: RunRequest,
     known: Mapping[str, LoadedRunbook],
-    chosen: LoadedRunbook,
+    loaded: LoadedRunbook,
     settings: Settings,
     *,
     context_named: bool,
@@ -191,7 +200,7 @@ def _rehearse(
     from services.cli.run_show import forecast_json, forecast_text  # noqa: PLC0415 - as above
 
     logs.configure("error", settings.logging.format)  # what the pipeline would log is not the answer
-    found = runtime.run(_forecast(request, known, chosen, settings, context_named=context_named))
+    found = runtime.run(_forecast(request, known, loaded, settings, context_named=context_named))
     if as_json:
         runtime.print_json(forecast_json(found))
     else:
@@ -202,7 +211,7 @@ def _rehearse(
 async def _forecast(
     request: RunRequest,
     known: Mapping[str, LoadedRunbook],
-    chosen: LoadedRunbook,
+    loaded: LoadedRunbook,
     settings: Settings,
     *,
     context_named: bool,
@@ -220,9 +229,9 @@ async def _forecast(
             async with asyncio.timeout(_GRAPH_SECONDS):
                 await parts.catalog.follow()
         index = parts.catalog.index
-        if known.get(chosen.runbook.id) is not chosen:
-            others = [one for name, one in parts.catalog.runbooks.items() if name != chosen.runbook.id]
-            index = RunbookIndex([*others, chosen])
+        if known.get(loaded.runbook.id) is not loaded:
+            others = [one for name, one in parts.catalog.runbooks.items() if name != loaded.runbook.id]
+            index = RunbookIndex([*others, loaded])
         return await make_forecaster(parts, index).forecast(request)
     except LiveUnavailable as error:
         raise CommandError(str(error)) from error

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from services.graph.connect import Graph
 from services.graph.values import instant
+from services.schedule import Planned
 
 
 class Neo4jScheduleState:
@@ -15,12 +16,24 @@ class Neo4jScheduleState:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
 
-    async def arm(self, keys: Sequence[str], now: datetime) -> Mapping[str, datetime]:
+    async def arm(self, schedules: Sequence[Planned], now: datetime) -> Mapping[str, datetime]:
         """See the port."""
-        rows = [{"key": key, "now": now} for key in sorted(keys)]
+        rows = [{"key": one.key, "now": now, "facts": _facts(one)} for one in sorted(schedules, key=lambda s: s.key)]
         found = await self._graph.write_repeatable("schedules_arm", rows=rows)
         return {row["key"]: instant(row["last"]) for row in found}
 
     async def fired(self, key: str, at: datetime) -> None:
         """See the port."""
         await self._graph.write_repeatable("schedules_fired", rows=[{"key": key, "at": at}])
+
+
+def _facts(one: Planned) -> dict[str, str]:
+    """What it is about, for people who look at the graph."""
+    schedule = one.schedule
+    return {
+        "tenant": one.tenant,
+        "cluster": one.cluster,
+        "runbook_id": one.runbook,
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from services.schedule import Planned
+
 
 class MemoryScheduleState:
     """Implements services.schedule.ScheduleState.
@@ -18,11 +20,11 @@ class MemoryScheduleState:
         self.forgets: Exception | None = None
         self.asked = 0
 
-    async def arm(self, keys: Sequence[str], now: datetime) -> Mapping[str, datetime]:
+    async def arm(self, schedules: Sequence[Planned], now: datetime) -> Mapping[str, datetime]:
         self.asked += 1
         if self.broken:
             raise self.broken
-        return {key: self.last.setdefault(key, now) for key in keys}
+        return {one.key: self.last.setdefault(one.key, now) for one in schedules}
 
     async def fired(self, key: str, at: datetime) -> None:
         if error := self.broken or self.forgets:
