@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import structlog
 
+from executor.errors import RemediationError
 from executor.ports import Hooks
 from matcher.model import Candidate, Incident, Match
 from matcher.select import RunbookIndex
@@ -184,7 +185,15 @@ class Catalog:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_mappings())
             async for changes in self._folder.watch():
+                await self._ask_first()
                 self._take(changes)
+
+    async def _ask_first(self) -> None:
+        """How the changed versions stand, before they are put in force; until it is known they are only suggested."""
+        try:
+            await self.follow()
+        except RemediationError as error:
+            log.warning("runbook.versions_unknown", why=str(error))
 
     async def _watch_mappings(self) -> None:
         """A few files: looking at their times every few seconds sees what any file system does with them."""

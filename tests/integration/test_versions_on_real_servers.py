@@ -114,3 +114,44 @@ async def test_a_rollback_to_nothing_or_without_a_reason_is_refused_with_what_is
     lift = await world.rb("rollback-runbook", name, "--lift", "--reason", "x", "--by", "ada")
     assert (lift.returncode, "is rolled back" in lift.stderr) == (1, True)
     assert (await world.rb("versions", "show", "abc")).returncode == 2
+
+
+async def test_a_canary_proves_itself_on_real_servers(world):
+    """Nine of ten incidents, one proof, promoted, and told by the commands; the next version is on trial again."""
+    name = f"canary-{world.name}"
+    namespace = await world.namespace()
+    world.runbook("fix", runbook("TestCanary", mark("from", "one"), id=name))
+    process = await world.serve()
+    done = await world.execution(await _incident(world, namespace, "first", "TestCanary"), "done")
+    old = done["runbook_sha"]
+    trial = {"canary": {"percent": 90}, "min_successes": 1}
+    world.runbook("fix", runbook("TestCanary", mark("from", "two"), id=name, version="2.0.0", rollout=trial))
+    over = await _tried(world, process, namespace, name, "good")
+    assert (over["standing"], over["why"].startswith("1 of 1 executions verified")) == ("promoted", True)
+    good = over["sha"]
+    world.runbook("fix", runbook("TestCanary", mark("from", "three"), id=name, version="3.0.0", rollout=trial))
+    rows = {row["version"]: row for row in await _versions(world, name)}
+    assert (rows["1.0.0"]["sha"], rows["2.0.0"]["sha"], rows["2.0.0"]["standing"]) == (old, good, "promoted")
+    assert rows["3.0.0"]["standing"] == "in the file, on trial"
+
+
+async def _tried(world, process, namespace, name, prefix):
+    """Incidents, one after the other, until the trial of the version in the file is over."""
+
+    async def loaded():
+        return [line for line in process.log("runbooks.loaded") if name in line.get("changed", ())]
+
+    await until(loaded, "the changed file is in force")
+    for number in range(5):
+        event = await _incident(world, namespace, f"{prefix}-{number}", "TestCanary")
+        await world.execution(event, "done")
+
+        async def ended():
+            return process.log("runbook.trial_over")
+
+        try:
+            return (await until(ended, "the trial is over", 3))[-1]
+        except AssertionError:
+            explained = (await world.rb("explain", event)).stdout
+            assert "is on trial and takes 90 % of incidents" in explained
+    raise AssertionError("five incidents, and the trial is not over")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 
 from matcher.lots import EVERYTHING, Lot, draw
 from matcher.trial import DEMOTED, PROMOTED, Counts, judge, wilson_lower
+from runbooks.folder import RunbookFolder
 from runbooks.rollout import Rollout
+from services.pipeline.catalog import Catalog
 from services.pipeline.sweep import sweep
 from services.records import DecisionKind
 from services.versions import RunbookRollback
@@ -268,3 +271,30 @@ async def test_in_whatever_order_things_go_well_or_badly_the_trial_ends_as_its_r
         await rig.catalog.follow()
     standing = rig.versions.standing.get(("raise-memory", new), ("",))[0]
     assert standing == (DEMOTED if failed else PROMOTED if verified >= 2 else "")
+
+
+class Recorded(Catalog):
+    """A catalog that remembers every state that was ever in force."""
+
+    def _build(self):
+        super()._build()
+        self.__dict__.setdefault("states", []).append(self._in_force)
+
+
+async def test_a_changed_file_is_put_in_force_with_what_the_graph_says_of_it(rig):
+    """No incident falls between the new file and the question how it stands."""
+    await _proven(rig, rig.process())
+    catalog = Recorded(RunbookFolder([rig.folder]), rig.hooks, None, rig.versions)
+    catalog.load()
+    await catalog.follow()
+    watching = asyncio.create_task(catalog.watch())
+    try:
+        await asyncio.sleep(0.1)
+        new = rig.write(version="2.0", rollout=HALF)
+        async with asyncio.timeout(20):
+            while ("raise-memory", new) not in catalog._in_force.lots:  # noqa: ASYNC110 - the watcher tells nobody
+                await asyncio.sleep(0.02)
+    finally:
+        watching.cancel()
+    lots = [state.lots["raise-memory", new] for state in catalog.states if ("raise-memory", new) in state.lots]
+    assert {lot.end for lot in lots} == {50.0}
