@@ -309,6 +309,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         least_cooldown=settings.gate.cooldown,
         unknown_blast_asks=settings.gate.unknown_target == "approval",
         rehearse=partial(rehearse, acting),
+        runbooks=lambda: parts.catalog.runbooks,
     )
 
 

@@ -47,6 +47,7 @@ class DecisionRecord:
         causes: every cause that was weighed, most credible first.
         candidates: every runbook that was looked at, with the reason it lost.
         check: the gate's check (or pipeline stage) that said no; empty for a permit.
+        called: versions of the runbooks that its plan calls; kept with the other versions, not with the decision.
         message: the answer in words.
         numbers: the figures behind the answer.
         execution: of a permit or a pending approval; its plan is what may run.
@@ -76,6 +77,7 @@ class DecisionRecord:
     causes: tuple[Cause, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     runbook: RunbookUse | None = None
+    called: tuple[RunbookUse, ...] = ()
     check: str = ""
     message: str = ""
     numbers: Mapping[str, float | str] = field(default_factory=dict)

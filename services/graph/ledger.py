@@ -175,6 +175,7 @@ def _runbooks(decisions: Sequence[DecisionRecord]) -> list[Row]:
             plan, known = decision.execution.plan, decision.runbook
             text = known.text if known and known.sha == plan.runbook_sha else ""
             used[plan.runbook_id, plan.runbook_sha] = plan.runbook_version, text
+            used.update({(one.id, one.sha): (one.version, one.text) for one in decision.called})
     return [
         {"id": name, "sha": sha, "version": version, "text": text}
         for (name, sha), (version, text) in sorted(used.items())

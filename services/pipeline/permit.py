@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from executor.ports import Clock, Hooks
 from matcher.fingerprint import execution_id
 from matcher.model import Incident, Match
 from runbooks.growth import grows
-from runbooks.model import Repeated, Runbook
+from runbooks.model import LoadedRunbook, Repeated, Runbook
 from safety import policy
 from safety.approvals import ask
 from safety.blast import Sources, known, measure
@@ -24,7 +24,7 @@ from safety.ports import Gate
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
-from services.records import DecisionKind, DecisionRecord
+from services.records import DecisionKind, DecisionRecord, RunbookUse
 
 EARLY: tuple[policy.Check, ...] = (policy.protected_namespaces, policy.confidence)
 """Checks that need no plan. The gate makes them all again; here they spare the API server a useless plan."""
@@ -98,6 +98,7 @@ class Permits:
         sources: measures what a plan may affect, for a tenant and cluster.
         approval_timeout: longest wait for an answer; a runbook may ask for less.
         least_cooldown: the quiet time of a target is never shorter.
+        runbooks: those that a plan can call, whose versions are kept with the decision.
         rehearse: asks the API server whether it would take the writes of a plan, for requests that only want to know.
     """
 
@@ -115,7 +116,9 @@ class Permits:
         unknown_blast_asks: bool = False,
         planning: int = 16,
         rehearse: Rehearse = not_rehearsed,
+        runbooks: Callable[[], Mapping[str, LoadedRunbook]] = dict,
     ) -> None:
+        self._runbooks = runbooks
         self._rehearse = rehearse
         self._planner = planner
         self._gate = gate
@@ -204,6 +207,7 @@ class Permits:
                 DecisionKind.PERMIT,
                 now,
                 message="every check of the gate was passed",
+                called=self._called(planned.plan),
                 execution=self._execution(planned, Status.PERMITTED, now),
                 permit_token=answer.token,
                 permit_expires_at=answer.expires_at,
@@ -229,10 +233,22 @@ class Permits:
             now,
             check="approval",
             message="a human must say yes: " + "; ".join(answer.reasons),
+            called=self._called(planned.plan),
             execution=self._execution(planned, Status.WAITING_APPROVAL, now),
             approval=approval,
             numbers=_blast_numbers(planned.request.blast),
         )
+
+    def _called(self, plan: Plan) -> tuple[RunbookUse, ...]:
+        """The versions of the runbooks that a plan calls, with their texts unless they changed this very moment."""
+        known = self._runbooks()
+        uses = []
+        for told in dict.fromkeys(plan.called.values()):
+            name, _, rest = told.partition(" ")
+            version, _, sha = rest.rpartition(" ")
+            loaded = known.get(name)
+            uses.append(runbook_use(loaded) if loaded and loaded.sha == sha else RunbookUse(name, version, sha))
+        return tuple(uses)
 
     def _execution(self, planned: Planned, status: Status, now: datetime) -> ExecutionRecord:
         match = planned.proposal.match

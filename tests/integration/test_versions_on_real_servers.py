@@ -155,3 +155,20 @@ async def _tried(world, process, namespace, name, prefix):
             explained = (await world.rb("explain", event)).stdout
             assert "is on trial and takes 90 % of incidents" in explained
     raise AssertionError("five incidents, and the trial is not over")
+
+
+async def test_the_version_of_a_called_runbook_is_kept_too(world):
+    """It was used as well: its text can be read from the graph after its file has changed."""
+    name, caller = f"called-{world.name}", f"caller-{world.name}"
+    namespace = await world.namespace()
+    file = world.runbook("called", runbook("TestCalled", mark("from", "called"), id=name))
+    step = {"id": "call", "name": "call", "action": "run_runbook", "params": {"runbook": name}}
+    world.runbook("caller", runbook("TestCaller", step, id=caller))
+    text = file.read_text()
+    await world.serve()
+    done = await world.execution(await _incident(world, namespace, "calls", "TestCaller"), "done")
+    assert (done["outcome"], (await world.annotations("calls", namespace))["from"]) == ("success", "called")
+    (row,) = await _versions(world, name)
+    assert (row["has_text"], row["executions"], row["in_file"]) == (True, 0, True)
+    file.unlink()
+    assert (await world.rb("versions", "show", row["sha"])).stdout == text
