@@ -26,6 +26,11 @@ _ANSWERS = {
     "plan_failed": "nothing was done: no plan could be made",
     "resolved": "nothing was done: it was over before a cause appeared",
 }
+_NO_REFUSALS = {
+    "skipped": "nothing was done: the runbook has nothing to do here",
+    "dry_run": "nothing was done: nothing else was asked for",
+}
+"""Checks that end an incident without saying no to anything."""
 
 
 def story_text(story: Story) -> str:
@@ -134,8 +139,8 @@ def _candidates(decision: DecisionRecord) -> Iterator[str]:
 def _answer(decision: DecisionRecord) -> Iterator[str]:
     check = f" by the check '{decision.check}'" if decision.check else ""
     attempt = f", attempt {decision.attempt}" if decision.attempt > 1 else ""
-    skipped = decision.kind == "refusal" and decision.check == "skipped"
-    said = "nothing was done: the runbook has nothing to do here" if skipped else _ANSWERS[decision.kind]
+    said = _NO_REFUSALS.get(decision.check) if decision.kind == "refusal" else None
+    said = said or _ANSWERS[decision.kind]
     yield f"{said}{check} ({at(decision.decided_at)}{attempt})"
     if decision.message:
         yield decision.message

@@ -144,6 +144,8 @@ class Proposer:
 
     def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
         runbook = match.runbook.runbook
+        if incident.signal.run and incident.signal.run.dry_run:
+            return proposed  # only what would be done was asked for: no runbook changes that
         named = Answer(Kind.ASK, runbook.id, runbook.version)
         number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
         request = question(match, number, self._knobs.least_cooldown)

@@ -1,4 +1,4 @@
-"""``rb run`` on the real servers: asked for, shown in advance, followed to the end."""
+"""``rb run`` and REST on the real servers: asked for, shown in advance, followed to the end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 
+import httpx
 import pytest
 import yaml
 from fakes.served import mark, runbook, served, until
@@ -192,3 +193,58 @@ async def test_a_dry_run_of_a_file_says_who_would_be_asked_and_what_the_api_serv
     assert shown.returncode == 1
     assert "It would not run: plan: step 'Write nonsense': the server refuses the change" in shown.stdout
     assert "immutable" in shown.stdout
+
+
+async def test_a_program_asks_over_rest_and_reads_the_proof_there(stack, tmp_path):
+    """One runbook with a target, one without; the same key twice is one run; a dry run changes nothing."""
+    token = "a token for programs"
+    async with served(stack, tmp_path, settings={"api": {"enabled": True, "port": 0, "token": token}}) as one:
+        one.runbook("annotate", annotate())
+        count = {"id": "count", "name": "Count", "action": "calculate", "params": {"expression": "{{ 1 + 1 }}"}}
+        one.runbook("counts", {**runbook("Never", count, id="counts"), "trigger": {"manual": True}})
+        place = await one.namespace()
+        await one.app("cart", place)
+        process = await one.serve()
+        url = process.log("service.ready")[0]["url"]
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as http:
+            known = (await http.get("/api/v1/runbooks")).json()["runbooks"]
+            assert [each["id"] for each in known] == ["annotate", "counts"]
+            body = {
+                "target": {"kind": "Deployment", "namespace": place, "name": "cart"},
+                "parameters": {"mark": "by-rest"},
+                "requested_by": "ci",
+            }
+            shown = await http.post("/api/v1/runbooks/annotate/execute", json={**body, "dry_run": True})
+            told = await _ended(http, shown)
+            assert told["decision"]["check"] == "dry_run"
+            assert "the API server would take it" in told["decision"]["message"]
+            assert "touched" not in await one.annotations("cart", place)
+            key = {"Idempotency-Key": f"{one.name}-key"}
+            asked = [await http.post("/api/v1/runbooks/annotate/execute", json=body, headers=key) for _ in range(2)]
+            assert [each.status_code for each in asked] == [202, 202]
+            told = await _ended(http, asked[0])
+            assert (told["execution"]["verdict"], told["requested_by"]) == ("verified", "ci")
+            assert (await one.annotations("cart", place))["touched"] == "by-rest"
+            told = await _ended(http, await http.post("/api/v1/runbooks/counts/execute", json={}))
+            assert told["execution"]["verdict"] == "verified"
+            assert told["execution"]["target"] == f"{one.name}//Runbook/counts"
+            assert told["execution"]["evidence"][-1]["detail"].startswith("it changes nothing")
+        rows = await one.query("MATCH (e:RunbookExecution) WHERE e.target_key STARTS WITH $name RETURN count(e) AS n")
+        assert rows == [{"n": 2}]
+
+
+async def _ended(http, accepted):
+    """The request once it is over."""
+    assert accepted.status_code == 202, accepted.text
+
+    async def look():
+        answer = await http.get(accepted.json()["href"])
+        if answer.status_code == 404:
+            return None
+        told = answer.json()
+        running = told["decision"]["kind"] in {"permit", "approval", "waiting"}
+        ended = told["execution"] and told["execution"]["status"] == "done"
+        return told if ended or not running else None
+
+    return await until(look, "the request is over", 60)
