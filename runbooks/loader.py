@@ -173,6 +173,17 @@ def _in_folder(folder: Path) -> Iterator[Path]:
             yield file
 
 
+def stands_beside(file: Path) -> bool:
+    """Whether a file is no runbook, but another document that has its place beside runbooks."""
+    try:
+        read_canonical(file.read_bytes(), file)
+    except OtherDocument:
+        return True
+    except (OSError, RunbookError):
+        return False
+    return False
+
+
 def load_folder(*paths: Path, actions: Actions | None = None) -> tuple[dict[str, LoadedRunbook], tuple[Finding, ...]]:
     """Read every runbook under some folders or files.
 

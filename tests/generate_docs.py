@@ -28,11 +28,16 @@ def actions() -> str:
 
 
 def rules() -> str:
-    """The page about runbooks: people write it, down to the table of rules."""
+    """The page of the rules that runbooks are checked by."""
     from runbooks.rules import RULES  # noqa: PLC0415 - as above
 
-    head = "| code | | what | why | what to do |\n|---|---|---|---|---|\n"
-    introduction = (DOCS / "runbooks.md").read_text(encoding="utf-8").partition(head)[0]
+    introduction = """\
+# Rules
+
+What `rb validate` finds in runbooks, made from `runbooks/rules.py` by `make docs`. Errors keep a runbook from loading;
+warnings do not. `rb lint --explain CODE` tells the same on the command line.
+"""
+    head = "\n| code | | what | why | what to do |\n|---|---|---|---|---|\n"
     rows = ((rule.code, rule.severity, rule.title, rule.why, rule.advice) for rule in RULES.values())
     lines = (" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in rows)
     return introduction + head + "".join(f"| {line} |\n" for line in lines)
@@ -40,6 +45,8 @@ def rules() -> str:
 
 def pages() -> Mapping[str, Callable[[], str]]:
     """What is generated, by file name."""
+    import docs_catalog  # noqa: PLC0415 - found on the path that is set above
+    import docs_coverage  # noqa: PLC0415 - found on the path that is set above
     import docs_metrics  # noqa: PLC0415 - found on the path that is set above
     import docs_settings  # noqa: PLC0415 - as above
 
@@ -48,7 +55,9 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "metrics.md": docs_metrics.render,
         "actions.md": actions,
         "runbook.schema.json": schema,
-        "runbooks.md": rules,
+        "rules.md": rules,
+        "coverage.md": docs_coverage.render,
+        **docs_catalog.pages(),
     }
 
 
@@ -57,6 +66,7 @@ def main() -> None:
     for name, render in pages().items():
         path, text = DOCS / name, render()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"wrote docs/{name}")
 

@@ -65,7 +65,7 @@ def fmt(
 
 
 def _files(paths: list[Path]) -> list[Path]:
-    from runbooks.loader import runbook_files  # noqa: PLC0415 - keeps rb --help quick
+    from runbooks.loader import runbook_files, stands_beside  # noqa: PLC0415 - keeps rb --help quick
 
     missing = [path for path in paths if not path.exists()]
     files = list(runbook_files(path for path in paths if path.exists()))
@@ -75,4 +75,4 @@ def _files(paths: list[Path]) -> list[Path]:
         typer.echo("rb fmt: no .yaml or .yml file under these paths", err=True)
     if missing or not files:
         raise typer.Exit(2)
-    return files
+    return [file for file in files if file in paths or not stands_beside(file)]

@@ -42,7 +42,7 @@ def validate(
         rb validate --strict --format github my-runbooks/
     """
     from runbooks.findings import Severity  # noqa: PLC0415  # keeps `rb --help` quick
-    from runbooks.loader import load_folder, runbook_files  # noqa: PLC0415  # keeps `rb --help` quick
+    from runbooks.loader import load_folder, runbook_files, stands_beside  # noqa: PLC0415  # keeps `rb --help` quick
 
     missing = [path for path in paths if not path.exists()]
     files = list(runbook_files(path for path in paths if path.exists()))
@@ -55,7 +55,8 @@ def validate(
     _, findings = load_folder(*paths, actions=known_actions())
     failing = [finding for finding in findings if strict or finding.severity is Severity.ERROR]
     refused = {finding.path for finding in findings if finding.severity is Severity.ERROR}
-    _WRITERS[format](findings, len(files) - len(refused), len(files))
+    count = sum(file in paths or not stands_beside(file) for file in files)
+    _WRITERS[format](findings, count - len(refused), count)
     raise typer.Exit(1 if failing else 0)
 
 

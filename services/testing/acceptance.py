@@ -103,6 +103,9 @@ class Happening(Part):
     severity: str = Field("critical", description="Of the alert")
     confidence: float = Field(0.95, ge=0, le=1, description="Of the diagnosis")
     target: str = Field(description="KIND/NAMESPACE/NAME of the workload, or Node/NAME")
+    about: str = Field(
+        "", description="KIND/NAME of what the cause is about, in its namespace; left out, one of its pods"
+    )
     container: str = Field("", description="The container that it is about")
     labels: Mapping[str, str] = Field({}, description="Of the alert")
     message: str = Field("", description="Of the alert")

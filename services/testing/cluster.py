@@ -64,6 +64,7 @@ class MemoryCluster:
         owners: other managers of objects, by kind and name; an apply without force is refused for them.
         programs: what a program in a container does; replace it to let some run.
         written: logs, by container and whether it is the run before the present one.
+        epoch: when objects are made, counted on by a second each.
         denied: rights that we do not have, as ``verb subresource``.
     """
 
@@ -79,6 +80,7 @@ class MemoryCluster:
         self.owners: dict[tuple[str, str], str] = {}
         self.programs: Program = _no_such_program
         self.written: dict[tuple[str, bool], str] = {}
+        self.epoch = datetime(2026, 1, 1, tzinfo=UTC)
         self.denied: set[str] = set()
         for at in range(nodes):
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -132,7 +134,7 @@ class MemoryCluster:
             meta["name"] = f"{meta.pop('generateName')}{self._made:05x}"
         meta["uid"] = str(uuid.uuid4())
         meta["generation"] = 1
-        made_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._made)
+        made_at = self.epoch + timedelta(seconds=self._made)
         meta["creationTimestamp"] = made_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         item.setdefault("apiVersion", resource.api_version)
         fill_in(item)

@@ -48,8 +48,9 @@ def settle(store: Store) -> None:
             if kind != "ReplicaSet" or not _owner(owner):
                 _pods(store, owner, _hash(owner["spec"]["template"]))
                 _report(store, owner)
-    for pod in store.items("Pod"):
-        _kubelet(store, pod)
+    for kind, play in (("Pod", _kubelet), ("Job", _job)):
+        for item in store.items(kind):
+            play(store, item)
     for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"):
         for owner in store.items(kind):
             _report(store, owner)
@@ -143,6 +144,14 @@ def _kubelet(store: Store, pod: Item) -> None:
         store.touch(pod)
 
 
+def _job(store: Store, job: Item) -> None:
+    """It ends at once: well when a pod of its template would be well."""
+    if not job.get("status"):
+        kind = "Failed" if store.health(job["spec"]["template"]) else "Complete"
+        job["status"] = {"conditions": [{"type": kind, "status": "True"}]}
+        store.touch(job)
+
+
 def _report(store: Store, owner: Item) -> None:
     sets = [owner, *(item for item in store.items("ReplicaSet") if _owner(item) == owner["metadata"]["uid"])]
     uids = {item["metadata"]["uid"] for item in sets}
@@ -156,6 +165,9 @@ def _report(store: Store, owner: Item) -> None:
         status |= {"replicas": total, "updatedReplicas": total, "readyReplicas": ready, "availableReplicas": ready}
     available = ready >= owner["spec"].get("replicas", 1)
     status["conditions"] = [{"type": "Available", "status": str(available)}]
+    if owner["kind"] == "Deployment":
+        reason = "NewReplicaSetAvailable" if available else "ProgressDeadlineExceeded"
+        status["conditions"].append({"type": "Progressing", "status": str(available), "reason": reason})
     if owner.get("status") != status:
         owner["status"] = status
         store.touch(owner)

@@ -207,6 +207,9 @@ async def _incident(pack: LoadedPack, scenario: Scenario, site: Site) -> Inciden
     reasons = pack.runbook.runbook.trigger.root_cause_reason
     reason = said.reason or next((one for one in reasons if "*" not in one), "Manual")
     subject = Subject("Node", name) if kind == "Node" else Subject("Pod", pod or f"{name}-0", namespace)
+    if said.about:
+        about_kind, _, about_name = said.about.partition("/")
+        subject = Subject(about_kind, about_name, namespace)
     target = Target("trial", kind, name, namespace, uid, said.container or container, pod, resolved_by="owner")
     now = clock.now()
     signal = Signal(

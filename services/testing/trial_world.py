@@ -195,7 +195,14 @@ def memory_cluster(objects: Sequence[Mapping[str, Any]], fakes: Fakes) -> Memory
     cluster = MemoryCluster()
     cluster.health = lambda pod: _why_sick(pod, fakes.sick)
     for item in objects:
-        cluster.add(item)
+        meta = item.get("metadata", {})
+        place = (str(item["kind"]), str(meta.get("name", "")), str(meta.get("namespace", "")))
+        if cluster.look(*place) is None:
+            cluster.add(item)
+        else:
+            # Declared twice: it was changed since, so that a workload has an earlier revision.
+            cluster.change(*place, item)
+    cluster.epoch = START
     return cluster
 
 
