@@ -54,4 +54,4 @@ def _tell(codes: list[str], *, everything: bool, json: bool) -> None:
         colour = "red" if rule.severity == "error" else "yellow"
         out.print(f"[{colour}]{rule.severity}[/] [bold]{rule.code}[/]: {rule.title}")
         if not everything:
-            out.print(f"\n  Why:  {rule.why}\n  Do:   {rule.advice}\n  More: docs/runbooks.md")
+            out.print(f"\n  Why:  {rule.why}\n  Do:   {rule.advice}\n  More: docs/rules.md")
