@@ -136,6 +136,8 @@ class Proposer:
             answer=known,
             finished_at=_finished(execution),
         )
+        if incident.signal.run and incident.signal.run.dry_run:
+            return proposed  # only what would be done was asked for: no runbook changes that
         found = self._index.select(incident)
         if isinstance(found, NoMatch):
             return replace(proposed, answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
@@ -144,8 +146,6 @@ class Proposer:
 
     def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
         runbook = match.runbook.runbook
-        if incident.signal.run and incident.signal.run.dry_run:
-            return proposed  # only what would be done was asked for: no runbook changes that
         named = Answer(Kind.ASK, runbook.id, runbook.version)
         number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
         request = question(match, number, self._knobs.least_cooldown)
