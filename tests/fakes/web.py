@@ -52,25 +52,24 @@ class Web:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            asked = await _read(reader)
-            if asked is None:
-                return
-            self.asked.append(asked)
-            told = self.first.pop(0) if self.first else self.answer(asked)
-            if told is not None:
-                writer.write(_written(told))
-                await writer.drain()
-        except ConnectionError:
+            await self.reply(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
 
+    async def reply(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a request whose first lines were read."""
+        asked = await _read(head, reader)
+        self.asked.append(asked)
+        told = self.first.pop(0) if self.first else self.answer(asked)
+        if told is not None:
+            writer.write(_written(told))
+            await writer.drain()
 
-async def _read(reader: asyncio.StreamReader) -> Asked | None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    except asyncio.IncompleteReadError:
-        return None
+
+async def _read(first: bytes, reader: asyncio.StreamReader) -> Asked:
+    head = first.decode().split("\r\n")
     method, target, _ = head[0].split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
