@@ -49,6 +49,11 @@ def alert_key(tenant: str, cluster: str, reason: str, subject: Subject, extra: s
     return _digest(tenant, cluster, reason, subject.kind, subject.namespace, subject.name, extra)
 
 
+def run_key(tenant: str, cluster: str, request_id: str) -> str:
+    """The key that all copies of a request to run a runbook share; no alert, whatever it says, has the same."""
+    return _digest(tenant, cluster, "run request", request_id)
+
+
 def identity(signal: Signal) -> str:
     """Which alert a signal is a delivery of; two tenants never share one."""
     return f"{signal.tenant}\0{signal.alert_key}"
@@ -62,7 +67,7 @@ def fingerprint(tenant: str, cluster: str, cause_reason: str, target_key: str) -
 def problem_of(signal: Signal, cause: Cause, target: Target) -> str:
     """The fingerprint of what a signal is about. Every request to run a runbook is a problem of its own."""
     if signal.run is not None:
-        return _digest(signal.tenant, signal.cluster, "run request", signal.event_id)
+        return run_key(signal.tenant, signal.cluster, signal.event_id)
     return fingerprint(signal.tenant, signal.cluster, cause.reason, target.key)
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from matcher.fingerprint import alert_key
+from matcher.fingerprint import run_key
 from matcher.kinds import canonical_kind
 from matcher.model import Asked, Origin, Received, Run, Signal, SignalStatus
 from matcher.named import REASON
@@ -144,7 +144,7 @@ def from_run_request(data: Mapping[str, Any], origin: Origin, envelope: Envelope
         subject=subject,
         event_time=read_time(asked.requested_at.isoformat(), envelope, "requested_at") or envelope.received_at,
         shape=_SHAPE,
-        alert_key=alert_key(tenant, cluster, REASON, NOBODY, asked.request_id),
+        alert_key=run_key(tenant, cluster, asked.request_id),
         origin=origin,
         message=read_message(f"asked for by {run.by} ({run.source})" + f": {run.reason}" * bool(run.reason), envelope),
         labels={"runbook": run.runbook, "requested_by": run.by, "source": run.source.value},

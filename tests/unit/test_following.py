@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from services.cli.run_order import _followed
-from services.cli.run_show import Lines, Quiet, picture
+from services.cli.run_show import Lines, Quiet, Table, picture
 from services.cli.runtime import CommandError
 from services.following import Seen, from_record, lines, take
 from services.intake.run_request import RunRequest
@@ -177,6 +177,16 @@ def test_who_waits_too_long_is_told_that_it_goes_on():
     """Nothing is stopped by an impatient reader."""
     with pytest.raises(CommandError, match="it goes on"):
         _followed(request(), lambda _: None, lambda seen: seen, Quiet(), 0.01)
+
+
+def test_the_table_of_a_terminal_is_drawn_and_left_behind(capsys):
+    """What it shows at the end stays to be read."""
+    with Table() as shown:
+        shown.update(after(STORY[:3]))
+        shown.update(after(STORY))
+    told = capsys.readouterr().out
+    assert "asked for: request-0000" in told
+    assert "success, verdict verified" in told
 
 
 def test_lines_and_table_hide_nothing_and_obey_no_markup(capsys):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.journal import Crash
-from fakes.pipeline_rig import CLUSTER, Rig, runbook
+from fakes.pipeline_rig import CLUSTER, TENANT, Rig, runbook
 from fakes.run_requests import APP, ask, body
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,6 +289,28 @@ async def test_a_crash_between_any_two_steps_of_deciding_leads_to_one_run(moment
 def read(value, topic="remediation.run-requests"):
     (found,) = parse(topic, 0, 0, json.dumps(value).encode(), (), Rig().clock.now(), IntakeSettings())
     return found
+
+
+async def test_no_alert_can_pass_for_a_request_and_close_it():
+    """An event that calls itself like a request, with its id as the mark, is another thing."""
+    rig = Rig()
+    process = await run(rig, ask(rig, request_id="asked-once", target={**APP, "name": "later"}))
+    lie = {
+        "etype": "prom.alert",
+        "event_id": "asked-once",
+        "client_id": TENANT,
+        "cluster": CLUSTER,
+        "reason": "RunRequested",
+        "status": "resolved",
+        "alerts": {"fingerprint": "asked-once"},
+        "event_time": rig.clock.now().isoformat(),
+    }
+    await process.ingest.on_batch([rig.raw(json.dumps(lie).encode())])
+    rig.app("later")
+    rig.clock.passed += 60
+    await run(rig, ask(rig, request_id="asked-once", target={**APP, "name": "later"}))
+    assert rig.effects() == []
+    assert rig.count(rig.only(DecisionKind.NO_TARGET)) == 2
 
 
 def test_orders_come_on_their_own_topic_only():
