@@ -11,6 +11,9 @@ from executor.context import SEPARATOR, StepResult, facts_of, scope
 from executor.errors import PlanError
 from executor.graph import ancestors
 from runbooks.model import LoadedRunbook, Runbook, Step
+from runbooks.remembering import Remembered
+
+_ancestors = Remembered(ancestors)
 
 LATER = ("execution.started_at", "execution.duration")
 """Names that nobody knows before it runs."""
@@ -51,7 +54,7 @@ class Draft:
     facts: TargetFacts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.before = ancestors(self.runbook.steps)
+        self.before = _ancestors(self.runbook.steps)
         self.facts = facts_of(self.context)
 
     def names(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from executor.actions.base import Action, ActionTable, Planned, Redact, World
+from executor.actions.base import Action, ActionTable, Params, Planned, Redact, World
 from executor.actions.engine import ManualApproval
 from executor.book import masked
 from executor.context import item_names, parts, planned_result, planned_state
@@ -19,6 +19,7 @@ from executor.rendering import checked, condition, names_of_condition, names_of_
 from runbooks.durations import parse_duration
 from runbooks.findings import did_you_mean
 from runbooks.model import OnFailure, Retry, RunOnFailure, Step
+from runbooks.remembering import Remembered
 
 _FIXED = (Access.WRITE, Access.NOTIFY)
 """What is worked out while planning, wherever it stands; reads after a write are meant to see the change."""
@@ -50,7 +51,7 @@ class StepPlanner:
         where = f"step {step.name!r}"
         bare = self.bare(step, draft, where).model_copy(update={"depends_on": depends_on})
         try:
-            draft.refuse_strangers(step, _used(step))
+            draft.refuse_strangers(step, _names_used(step))
             planned = await self._planned(bare, step, draft)
         except Permanent as error:
             raise PlanError(f"{where}: {error}{no_controller(error, draft.facts)}") from error
@@ -81,12 +82,12 @@ class StepPlanner:
         """
         bare = self.bare(step, draft, where).model_copy(update={"index": index, "depends_on": step.depends_on})
         try:
-            planned, ready = self._render(bare, step, draft)
+            planned, params = self._render(bare, step, draft)
         except PlanError as error:
             raise PlanError(f"{where}: {error}") from error
-        if ready and planned.access is Access.WRITE:
+        if params is not None and planned.access is Access.WRITE:
             try:
-                planned = await self._ask(planned, draft)
+                planned = await self._ask(planned, params, draft)
             except Permanent as error:
                 # What it changes may not exist yet; then it can only be planned when it runs.
                 draft.reasons.append(f"{where} {CANNOT_SHOW}: {error}")
@@ -150,36 +151,34 @@ class StepPlanner:
         return bare.model_copy(update={**update, "when": not never, "save_state": {}})
 
     async def _one(self, planned: PlannedStep, step: Step, draft: Draft) -> PlannedStep:
-        planned, ready = self._render(planned, step, draft)
+        planned, params = self._render(planned, step, draft)
         now = draft.reads_now(step.id) and planned.require_approval is False
-        if not ready or not (planned.access in _FIXED or now):
+        if params is None or not (planned.access in _FIXED or now):
             return planned
-        asked = await self._ask(planned, draft)
+        asked = await self._ask(planned, params, draft)
         if asked.planned:
             parts(asked.outputs, asked.result)  # what is missing is told now
         return asked
 
-    def _render(self, planned: PlannedStep, step: Step, draft: Draft) -> tuple[PlannedStep, bool]:
-        """Render what can be rendered now; the second value says whether the action can be asked."""
+    def _render(self, planned: PlannedStep, step: Step, draft: Draft) -> tuple[PlannedStep, Params | None]:
+        """Render what can be rendered now; the second value is what to ask the action, None when it cannot be asked."""
         names = {**draft.names(), **item_names(planned)}
         later = _ITEM if planned.for_each is not None else ()
         when_waits = draft.waits_for(names_of_condition(step.when), later)
         when = step.when if when_waits else condition(step.when, names)
         planned = _with_state(planned.model_copy(update={"when": when}), draft, names, later)
         if when is False:
-            return planned, False
-        if waits_for := draft.waits_for(names_of_params(step.params), later):
-            return planned.model_copy(update={"deferred": waits_for}), False
+            return planned, None
+        if waits_for := draft.waits_for(_names_of_params(step.params), later):
+            return planned.model_copy(update={"deferred": waits_for}), None
         planned = planned.model_copy(update={"params": rendered(step.params, names)})
-        checked(self._actions[planned.action], planned.params)
-        return planned, planned.access in _FIXED or not when_waits
+        params = checked(self._actions[planned.action], planned.params)
+        return planned, params if planned.access in _FIXED or not when_waits else None
 
-    async def _ask(self, planned: PlannedStep, draft: Draft) -> PlannedStep:
+    async def _ask(self, planned: PlannedStep, params: Params, draft: Draft) -> PlannedStep:
         """Let the action say what it will change, or, for a read, what it finds."""
-        action = self._actions[planned.action]
-        params = checked(action, planned.params)
         try:
-            given = await action.plan(params, draft.facts, self._world)
+            given = await self._actions[planned.action].plan(params, draft.facts, self._world)
         except RemediationError:
             raise
         except Exception as error:
@@ -192,6 +191,10 @@ class StepPlanner:
 def _used(step: Step) -> set[str]:
     used = set(names_of_condition(step.when)) | names_of_params(step.params) | names_of_params(step.save_state)
     return used | names_of_condition(step.require_approval) | names_of_params({"for_each": step.for_each})
+
+
+_names_used = Remembered(_used)
+_names_of_params = Remembered(names_of_params)
 
 
 def _consequence(step: Step, draft: Draft) -> tuple[OnFailure, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,19 @@ class Model(BaseModel):
     """Base of the executor's models: frozen, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, and several times as fast: a plan is made of dozens of copies."""
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        made = type(self).__new__(type(self))
+        changed = update or {}
+        # Neither extra fields nor private ones exist in these models.
+        object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__.union(changed))
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
 
 class Access(StrEnum):

@@ -22,10 +22,12 @@ from executor.reasons import namespaces, runbook_reasons, touched
 from executor.rendering import checked
 from matcher.model import Match
 from runbooks.model import Runbook, RunOnFailure, Step
+from runbooks.remembering import Remembered
 
 MAX_DEPTH = 3
 """How many calls deep runbooks may call each other, unless the settings say otherwise."""
 _TAKES_BACK = "rollback step"
+_order = Remembered(in_order)
 
 
 class Planner:
@@ -108,9 +110,7 @@ class Planner:
         """The steps of one runbook, with those of the runbooks that it calls, as they are listed."""
         called.drafts.append(draft)
         steps = {step.id: step for step in draft.runbook.steps}
-        planned = {
-            step_id: await self._step(steps[step_id], draft, called) for step_id in in_order(draft.runbook.steps)
-        }
+        planned = {step_id: await self._step(steps[step_id], draft, called) for step_id in _order(draft.runbook.steps)}
         return [one for step_id in steps for one in planned[step_id]]
 
     async def _step(self, step: Step, draft: Draft, called: Called) -> list[PlannedStep]:

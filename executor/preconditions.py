@@ -13,6 +13,7 @@ from executor.model import Plan, PlannedCheck, Promises, Terms, Trigger
 from runbooks.conditions import Assumption, Criterion, Kpis, OnUnmet, Precondition
 from runbooks.findings import did_you_mean
 from runbooks.model import Runbook
+from runbooks.remembering import Remembered
 from runbooks.steps import RollbackTrigger
 
 ANY_STEP = "*"
@@ -60,6 +61,9 @@ def _promises(kpis: Kpis) -> Promises:
     )
 
 
+_terms = Remembered(terms_of)
+
+
 async def settled(
     runbook: Runbook, checker: Checker, names: Mapping[str, Any], facts: TargetFacts, redact: Redact
 ) -> tuple[Terms, list[str]]:
@@ -79,7 +83,7 @@ async def settled(
         Unmet: a precondition does not hold, and the runbook says that nothing is done then.
         PlanError: one of the terms can never be looked at.
     """
-    terms = terms_of(runbook)
+    terms = _terms(runbook)
     for what, checks in (
         ("precondition", terms.preconditions),
         ("assumption", terms.assumptions),
@@ -143,6 +147,8 @@ def _shows(check: PlannedCheck) -> bool:
 async def _all(
     checker: Checker, checks: Sequence[PlannedCheck], names: Mapping[str, Any], facts: TargetFacts, redact: Redact
 ) -> tuple[PlannedCheck, ...]:
+    if not checks:
+        return ()
     found = await asyncio.gather(*(checker.look(check, names, facts) for check in checks))
     return tuple(check.model_copy(update={"detail": redact(check.detail)}) for check in found)
 

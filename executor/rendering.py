@@ -12,7 +12,7 @@ from executor.errors import PlanError
 from executor.model import Access, Change, PlannedStep
 from runbooks.findings import did_you_mean
 from runbooks.names import expression_names, names_used
-from runbooks.templates import TemplateError, evaluate, render
+from runbooks.templates import TemplateError, evaluate, render_each
 
 
 def condition(when: bool | str, names: Mapping[str, Any]) -> bool:
@@ -37,7 +37,7 @@ def rendered(params: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, A
         PlanError: a name is unknown or a template is wrong.
     """
     try:
-        return {key: render(value, names) for key, value in params.items()}
+        return render_each(params, names)
     except TemplateError as error:
         raise PlanError(str(error)) from error
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from runbooks.model import Step
 from runbooks.names import analyse
+from runbooks.remembering import Remembered
 from runbooks.sandbox import TemplateError
 from runbooks.subject import texts
 
@@ -22,7 +24,7 @@ def grows(steps: tuple[Step, ...], writes: Callable[[Step], bool]) -> bool:
     """
     larger: set[str] = set()
     for step in steps:
-        found = any(_larger(text.text, larger) for text in texts(step.params, ()))
+        found = any(_larger(text, larger) for text in _texts(step.params))
         if writes(step) and (found or asks_for_more(step.params)):
             return True
         if found:
@@ -32,13 +34,27 @@ def grows(steps: tuple[Step, ...], writes: Callable[[Step], bool]) -> bool:
 
 
 def _larger(text: str, larger: set[str]) -> bool:
+    calculates, used = _calculation(text)
+    return (calculates and bool(used)) or not larger.isdisjoint(used)
+
+
+@lru_cache(maxsize=1024)
+def _calculation(text: str) -> tuple[bool, frozenset[str]]:
+    """Whether a template makes something larger, and the names that it uses."""
     try:
         analysis = analyse(text)
     except TemplateError:
-        return False  # it cannot be planned either
+        return False, frozenset()  # it cannot be planned either
     calculates = analysis.arithmetic or bool(analysis.filters & _GROWS)
     used = {use.path[0] for use in analysis.uses} | {".".join(use.path[:2]) for use in analysis.uses}
-    return (calculates and bool(analysis.uses)) or bool(used & larger)
+    return calculates, frozenset(used)
+
+
+def _texts_in(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(found.text for found in texts(params, ()))
+
+
+_texts = Remembered(_texts_in)
 
 
 def asks_for_more(params: Mapping[str, Any]) -> bool:

@@ -147,8 +147,10 @@ class MemoryGate:
 
     def _again(self, request: GateRequest, needed: ApprovalNeeded | None) -> ApprovalNeeded | None:
         count = policy.counts(request, self.settings)[-1]
+        if count.limit < 0:
+            return None
         used = self._used(request, len(policy.windows(self.settings)) - 1, count)
-        return replies.again(needed, used, count.within_seconds) if 0 <= count.limit <= used else None
+        return replies.again(needed, used, count.within_seconds) if count.limit <= used else None
 
     def _used(self, request: GateRequest, number: int, count: policy.Count) -> int:
         place = self._places[request.execution_id]
@@ -176,7 +178,8 @@ class MemoryGate:
         if 0 <= most <= used:
             return replies.refusal("concurrent", {"used": float(used), "limit": float(most)})
         for number, count in enumerate(policy.counts(request, self.settings)[:-1]):
-            used = self._used(request, number, count)
+            # Most limits are not set, and what counts for a day is long.
+            used = self._used(request, number, count) if count.limit >= 0 else 0
             if 0 <= count.limit <= used:
                 return replies.refusal(count.check, {"used": float(used), "limit": float(count.limit)})
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import GetJsonSchemaHandler, model_validator
@@ -39,7 +40,7 @@ class KubeParams(Params):
     def _own_names(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        camels = {to_camel(name): name for name in cls.model_fields}
+        camels = _camels(cls)
         given: dict[str, Any] = {}
         for key, value in data.items():
             name: str = str(camels.get(key, key))
@@ -74,6 +75,11 @@ class KubeParams(Params):
             schema["required"] = [name for name in required if name != "resource"]
             schema["anyOf"] = [{"required": [word]} for word in ("resource", *words)]
         return schema
+
+
+@lru_cache(maxsize=256)
+def _camels(model: type[KubeParams]) -> Mapping[str, str]:
+    return {to_camel(name): name for name in model.model_fields}
 
 
 def _words(fields: Mapping[str, Any]) -> tuple[str, ...]:

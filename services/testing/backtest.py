@@ -184,8 +184,9 @@ def propose_all(lines: Iterable[bytes], setup: Setup, *, processes: int | None =
     count = processes or os.cpu_count() or 1
     if len(first) < _FEW or count == 1:
         proposer = _proposer(setup)
-        yield from map(proposer.propose, first)
-        yield from map(proposer.propose, rest)
+        while first:
+            yield from proposer.propose(first)
+            first = list(islice(rest, _CHUNK))
         proposer.close()
         return
     # Not fork: this process may hold threads of drivers.
@@ -212,7 +213,7 @@ def _start(setup: Setup) -> None:
 def _propose(lines: Sequence[bytes]) -> list[Proposed]:
     if _here is None:
         raise RuntimeError("the worker was not started")
-    return [_here.propose(line) for line in lines]
+    return _here.propose(lines)
 
 
 def _proposer(setup: Setup) -> Proposer:

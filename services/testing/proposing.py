@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from executor.actions.base import ActionTable
 from executor.errors import RemediationError
-from executor.model import Plan
+from executor.model import Access, Plan, PlannedStep
 from executor.planner import Planner
 from matcher.fingerprint import execution_id
 from matcher.model import Incident, Match, NoMatch
@@ -120,7 +120,15 @@ class Proposer:
         """End the loop that plans run in."""
         self._loop.close()
 
-    def propose(self, line: bytes) -> Proposed:
+    def propose(self, lines: Sequence[bytes]) -> list[Proposed]:
+        """Exported incidents, in order."""
+        return self._loop.run_until_complete(self._all(lines))
+
+    async def _all(self, lines: Sequence[bytes]) -> list[Proposed]:
+        # One task for all: planning from records hardly ever waits, and a task for each plan would only cost time.
+        return [await self._propose(line) for line in lines]
+
+    async def _propose(self, line: bytes) -> Proposed:
         """One exported incident."""
         raw = orjson.loads(line)
         incident = _INCIDENT.validate_python(raw["incident"])
@@ -142,9 +150,9 @@ class Proposer:
         if isinstance(found, NoMatch):
             return replace(proposed, answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
         longest = found.runbook.runbook.verification.timeout.total_seconds()
-        return self._asked(replace(proposed, longest_seconds=longest), found, raw, execution)
+        return await self._asked(replace(proposed, longest_seconds=longest), found, raw, execution)
 
-    def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
+    async def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
         runbook = match.runbook.runbook
         named = Answer(Kind.ASK, runbook.id, runbook.version)
         number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
@@ -154,7 +162,7 @@ class Proposer:
                 answer = replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message)
                 return replace(proposed, answer=answer)
         try:
-            sketch = self._sketch(match, raw, execution, number)
+            sketch = await self._sketch(match, raw, execution, number)
             request = _with_plan(self._limits(request, match, raw), sketch, raw, execution)
             if sketch.plan is not None:
                 request = by_the_runbook(request, runbook, sketch.plan)
@@ -179,7 +187,7 @@ class Proposer:
             raise NotRecorded("the pods of the namespace and the labels of the objects were not recorded")
         return replace(request, limits=replace(limits, blast_percent=None, protected_labels={}))
 
-    def _sketch(self, match: Match, raw: Json, execution: Json | None, number: str) -> Sketch:
+    async def _sketch(self, match: Match, raw: Json, execution: Json | None, number: str) -> Sketch:
         used = raw["runbook"]
         if used and self._stands.get((used["id"], used["sha"])) == match.runbook.sha:
             # Nothing that planning reads has changed: the recorded plan is the plan.
@@ -192,7 +200,7 @@ class Proposer:
                 return Sketch(str(hash_then), (match.incident.target.namespace,), None, asks, None)
         facts = facts_of(execution)
         planner = self._planner(facts, datetime.fromisoformat(raw["decided_at"]))
-        return _sketch_of_plan(self._loop.run_until_complete(planner.plan(match, number)))
+        return _sketch_of_plan(await planner.plan(match, number))
 
     def _planner(self, facts: Facts, moment: datetime) -> Planner:
         return Planner(FromRecords(self._actions, facts), recorded_world(facts, moment), self._knobs.parameters)
@@ -229,15 +237,12 @@ def _sketch_of_json(plan: Json) -> Sketch:
     )
 
 
-_CHANGE = {"__all__": {"ref", "summary"}}
-_STEP = {"access": True, "when": True, "action": True, "params": True, "changes": _CHANGE}
-_TOLD: Any = {"__all__": {**_STEP, "each": {"__all__": _STEP}}}
+_TOLD: Any = {"access": True, "when": True, "action": True, "params": True, "changes": {"__all__": {"ref", "summary"}}}
 """What effects are told from; the objects as they were before make up most of a plan."""
 
 
 def _sketch_of_plan(plan: Plan) -> Sketch:
-    told = plan.model_dump(mode="json", include={"steps": _TOLD, "rollback": _TOLD})
-    effects = effects_of(told)
+    effects = effects_of({"steps": _acting(plan.steps), "rollback": _acting(plan.rollback)})
     return Sketch(plan.hash, plan.namespaces, plan.touched, plan.approval_reasons, effects, plan)
 
 
@@ -250,8 +255,16 @@ def effects_of(plan: Json) -> tuple[str, ...]:
     return tuple(f"{way}{line}" for way, steps in ways for step in leaves(steps) for line in _effects(step))
 
 
+_ACTS = (Access.WRITE, Access.NOTIFY)
+
+
+def _acting(steps: Sequence[PlannedStep]) -> list[Json]:
+    found = (leaf for step in steps for leaf in step.each or (step,))
+    return [leaf.model_dump(mode="json", include=_TOLD) for leaf in found if leaf.access in _ACTS]
+
+
 def _effects(step: Json) -> list[str]:
-    if step["access"] not in ("write", "notify") or step.get("when") is False:
+    if step["access"] not in _ACTS or step.get("when") is False:
         return []
     only_when = "" if step.get("when", True) is True else f" when {step['when']}"
     changes = step.get("changes") or ()

@@ -402,9 +402,13 @@ class FromRecords(Mapping[str, Action[Any]]):
     def __init__(self, actions: ActionTable, facts: Facts) -> None:
         self._actions = actions
         self._facts = facts
+        self._made: dict[str, FromRecord] = {}
 
     def __getitem__(self, name: str) -> Action[Any]:
-        return FromRecord(self._actions[name], self._facts)
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = FromRecord(self._actions[name], self._facts)
+        return made
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._actions)
