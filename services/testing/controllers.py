@@ -48,9 +48,7 @@ def settle(store: Store) -> None:
             if kind != "ReplicaSet" or not _owner(owner):
                 _pods(store, owner, _hash(owner["spec"]["template"]))
                 _report(store, owner)
-    for kind, play in (("Pod", _kubelet), ("Job", _job)):
-        for item in store.items(kind):
-            play(store, item)
+    _machines(store)
     for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"):
         for owner in store.items(kind):
             _report(store, owner)
@@ -142,6 +140,12 @@ def _kubelet(store: Store, pod: Item) -> None:
     if pod.get("status") != status and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
         pod["status"] = status
         store.touch(pod)
+
+
+def _machines(store: Store) -> None:
+    for kind, play in (("Pod", _kubelet), ("Job", _job)):
+        for item in store.items(kind):
+            play(store, item)
 
 
 def _job(store: Store, job: Item) -> None:
