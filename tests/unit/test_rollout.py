@@ -119,10 +119,12 @@ def test_a_trial_is_judged_by_its_counts(new, before, verdict):
 
 def test_a_rollout_says_one_way():
     """Both, or neither, is a mistake of the author."""
-    for wrong in ({}, {"canary": {}, "mode": "suggest"}, {"canary": {"percent": 0}}, {"mode": "all"}):
+    both, half = {"canary": {}, "mode": "suggest"}, {"mode": "canary"}
+    for wrong in ({}, both, half, {"canary": {"percent": 0}}, {"mode": "all"}):
         with pytest.raises(ValidationError):
             Rollout.model_validate(wrong)
     assert Rollout.model_validate({"canary": {}}).canary.percent == 10
+    assert Rollout.model_validate({"canary": {}, "mode": "canary"}).mode == "canary"
 
 
 # The pipeline
