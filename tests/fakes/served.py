@@ -440,8 +440,8 @@ class Served:
         ):
             try:
                 future.result(15)
-            except KafkaException:
-                continue  # it was never made
+            except (KafkaException, TimeoutError):
+                continue  # it was never made, or the broker is busy: a topic that stays is in nobody's way
 
 
 def _context(kubeconfig: str) -> str:
