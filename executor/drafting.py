@@ -226,6 +226,8 @@ def _policy(retry: Retry | None) -> RetryPolicy | None:
 def _asks(planned: PlannedStep, draft: Draft) -> bool | str:
     """Whether a human is asked before the step; a condition that only its turn can tell stays as it is."""
     asks = planned.require_approval
+    if isinstance(asks, bool):
+        return asks
     used = names_of_condition(asks)
     waits = draft.waits_for(used, _ITEM if planned.for_each is not None else ())
     return asks if waits else condition(asks, draft.names())

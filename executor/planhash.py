@@ -17,6 +17,7 @@ _SPECIAL = frozenset(
     }
 )
 """What few steps have. It counts only where it differs from the default, so that plain plans keep their hash."""
+_DEFAULTS = {name: PlannedStep.model_fields[name].default for name in sorted(_SPECIAL)}
 _LIMITS = frozenset({"timeout_seconds", "max_parallel", "approval_seconds", "called"})
 
 
@@ -46,7 +47,8 @@ def _steps(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
 
 def _step(step: PlannedStep) -> dict[str, Any]:
     bound = step.model_dump(mode="json", include=set(_PLAIN))
-    bound |= step.model_dump(mode="json", include=set(_SPECIAL), exclude_defaults=True)
+    if special := {name for name, default in _DEFAULTS.items() if getattr(step, name) != default}:
+        bound |= step.model_dump(mode="json", include=special, exclude_defaults=True)
     each = {"each": _steps(step.each)} if step.each else {}
     return {**bound, **each, "changes": [_change(change) for change in step.changes]}
 

@@ -199,9 +199,9 @@ class MemoryGate:
         place = self._places[request.execution_id]
         self._runs(request.execution_id, place, lapses)
         for rate in _count_keys(place, request.target_key):
-            entries = {who: until for who, until in self.state.rates.get(rate, {}).items() if until > now}
+            entries = self.state.rates.setdefault(rate, {})
+            _forget(entries, now)
             entries[request.execution_id] = max(entries.get(request.execution_id, 0), lapses)
-            self.state.rates[rate] = entries
         return replies.permit(request, token, expires, approval)
 
     def _find(self, execution_id: str, target_key: str) -> Found | None:
@@ -365,6 +365,12 @@ class MemoryGate:
         for name, window in zip(_count_keys(place, record.target_key), policy.windows(self.settings), strict=True):
             if granted + milliseconds(window) > now:
                 self.state.rates.setdefault(name, {})[record.execution_id] = granted + milliseconds(window)
+
+
+def _forget(entries: dict[str, int], now: int) -> None:
+    """Let go of what no longer counts. It stands in front; what ended out of turn stays a while, and is not counted."""
+    while entries and entries[first := next(iter(entries))] <= now:
+        del entries[first]
 
 
 def _count_keys(place: Place, target_key: str) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from safety.model import ApprovalNeeded, GateRequest, Refusal
@@ -268,17 +268,15 @@ def counts(request: GateRequest, settings: PolicySettings) -> tuple[Count, ...]:
     limits = request.limits
     answered = request.approval is not None and request.approval.plan_hash == request.plan_hash
     again = NO_LIMIT if answered or limits.ask_again_after is None else limits.ask_again_after
+    *own, memory = windows(settings)
     given = (
         ("runbook_rate", limits.max_executions_per_hour or NO_LIMIT),
         ("cluster_rate", settings.max_executions_per_hour_total),
         ("runbook_rate_minute", limits.max_executions_per_minute or NO_LIMIT),
         ("runbook_rate_day", limits.max_executions_per_day or NO_LIMIT),
-        ("again", again),
     )
-    made = [
-        Count(check, limit, window, window) for (check, limit), window in zip(given, windows(settings), strict=True)
-    ]
-    return (*made[:-1], replace(made[-1], within_seconds=limits.ask_again_seconds))
+    made = (Count(check, limit, window, window) for (check, limit), window in zip(given, own, strict=True))
+    return (*made, Count("again", again, memory, limits.ask_again_seconds))
 
 
 def concurrent(request: GateRequest) -> int:

@@ -74,6 +74,8 @@ class FieldChange:
 
 def changes_between(before: Any, after: Any, path: Path = ()) -> Iterator[FieldChange]:
     """Every field that differs; a whole new or removed part counts as one field."""
+    if before is after:
+        return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in dict.fromkeys([*before, *after]):
             yield from changes_between(before.get(key, MISSING), after.get(key, MISSING), (*path, key))

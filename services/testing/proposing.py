@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
@@ -134,43 +135,44 @@ class Proposer:
         incident = _INCIDENT.validate_python(raw["incident"])
         execution = _latest(raw)
         known = _recorded(raw, execution)
-        proposed = Proposed(
+        proposed = partial(
+            Proposed,
             incident=raw["id"],
             decision=raw["decision"],
             target=incident.target.key,
             at=datetime.fromisoformat(raw["decided_at"]),
             paused=raw["check"] == "pause",
             recorded=known,
-            answer=known,
             finished_at=_finished(execution),
         )
         if incident.signal.run and incident.signal.run.dry_run:
             return proposed  # only what would be done was asked for: no runbook changes that
         found = self._index.select(incident)
         if isinstance(found, NoMatch):
-            return replace(proposed, answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
+            return proposed(answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
+        answer, request = await self._asked(found, raw, execution)
         longest = found.runbook.runbook.verification.timeout.total_seconds()
-        return await self._asked(replace(proposed, longest_seconds=longest), found, raw, execution)
+        return proposed(answer=answer, request=request, longest_seconds=longest)
 
-    async def _asked(self, proposed: Proposed, match: Match, raw: Json, execution: Json | None) -> Proposed:
+    async def _asked(self, match: Match, raw: Json, execution: Json | None) -> tuple[Answer, GateRequest | None]:
+        """What is known before the gate has its say, and what it is asked."""
         runbook = match.runbook.runbook
         named = Answer(Kind.ASK, runbook.id, runbook.version)
         number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
         request = question(match, number, self._knobs.least_cooldown)
         for check in EARLY:
             if refusal := check(request, self._knobs.policy):
-                answer = replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message)
-                return replace(proposed, answer=answer)
+                return replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message), None
         try:
             sketch = await self._sketch(match, raw, execution, number)
             request = _with_plan(self._limits(request, match, raw), sketch, raw, execution)
             if sketch.plan is not None:
                 request = by_the_runbook(request, runbook, sketch.plan)
         except NotRecorded as error:
-            return replace(proposed, answer=replace(named, kind=Kind.UNKNOWN, check="recorded", message=str(error)))
+            return replace(named, kind=Kind.UNKNOWN, check="recorded", message=str(error)), None
         except RemediationError as error:
-            return replace(proposed, answer=replace(named, kind=Kind.PLAN_FAILED, check="plan", message=str(error)))
-        return replace(proposed, answer=replace(named, effects=sketch.effects), request=request)
+            return replace(named, kind=Kind.PLAN_FAILED, check="plan", message=str(error)), None
+        return replace(named, effects=sketch.effects), request
 
     @staticmethod
     def _limits(request: GateRequest, match: Match, raw: Json) -> GateRequest:

@@ -240,3 +240,24 @@ def test_a_message_is_sent_also_when_a_name_is_missing():
     """The news of a failure must not fail for want of a detail."""
     text = "{{ incident.resource.name }} {{ nosuch.part }} {{ nothing }} {{ current_memory }}"
     assert render_message(text, CONTEXT) == "web-1 ?nosuch.part - 256Mi"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ 'shop' | extract_deployment }}", "shop"),
+        ("of {{ 'shop' | extract_deployment }}", "of shop"),
+        ("{{ ['shop'] | map('extract_deployment') | list }}", ["shop"]),
+        ("of {{ ['shop'] | map('extract_deployment') | join }}", "of shop"),
+        ("{{ extract_deployment('shop') }}", "shop"),
+    ],
+)
+def test_a_filter_sees_names_that_the_text_does_not_mention(template, expected):
+    """Only the names of the text are made ready, unless something in it looks for others."""
+    context = {**CONTEXT, "target": {"kind": "Deployment", "name": "shop", "pod": "shop-1"}}
+    assert render(template, context) == expected
+
+
+def test_a_name_of_a_loop_hides_one_of_the_context_only_inside():
+    """A name that is both a loop's and the context's is known after the loop too."""
+    assert render("{% for count in [1] %}{{ count }}{% endfor %}, {{ count }}", CONTEXT) == "1, 5"
