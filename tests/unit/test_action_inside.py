@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from executor.actions.base import Found
+from executor.attempts import proven
 from executor.errors import Drifted, Forbidden, NotConfigured, PlanError, StepFailed, Unavailable
 from executor.exec_rules import ExecRules, matches
 from executor.ports import ExecResult
-from executor.attempts import proven
 from services.settings_exec import ExecActions
 
 

@@ -7,10 +7,10 @@ from fakes.actions import Bench, match_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.drafting import _patience
 from executor.errors import PlanError
 from executor.model import Plan
 from executor.planhash import plan_hash
-from executor.drafting import _patience
 from executor.planner import Planner
 from runbooks.model import Step
 

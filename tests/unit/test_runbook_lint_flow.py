@@ -15,7 +15,7 @@ from runbooks.templates import TemplateError, evaluate, render
 
 HEAD = "runbook:\n  id: x\n  trigger: {root_cause_reason: OOMKilled}\n"
 WAIT = "    - {name: a, action: wait, params: {seconds: 1}}\n"
-CALL = '    - {name: c, action: webhook, params: {url: http://x}, retry: {attempts: 3, errors: [timeout]}}\n'
+CALL = "    - {name: c, action: webhook, params: {url: http://x}, retry: {attempts: 3, errors: [timeout]}}\n"
 OWN = Path(__file__).parent / "dialects"
 
 
