@@ -146,7 +146,7 @@ class Proposer:
             finished_at=_finished(execution),
         )
         if incident.signal.run and incident.signal.run.dry_run:
-            return proposed  # only what would be done was asked for: no runbook changes that
+            return proposed(answer=known)  # only what would be done was asked for: no runbook changes that
         found = self._index.select(incident)
         if isinstance(found, NoMatch):
             return proposed(answer=Answer(Kind.NO_MATCH, check="select", message=found.reason))
