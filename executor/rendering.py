@@ -11,7 +11,7 @@ from executor.actions.base import Action, Params, Planned
 from executor.errors import PlanError
 from executor.model import Access, Change, PlannedStep
 from runbooks.findings import did_you_mean
-from runbooks.names import expression_names, names_used
+from runbooks.names import expression_names, names_used, uses
 from runbooks.templates import TemplateError, evaluate, render_each
 
 
@@ -70,6 +70,19 @@ def names_of_params(params: Mapping[str, Any]) -> frozenset[str]:
         return names_used(params)
     except TemplateError as error:
         raise PlanError(str(error)) from error
+
+
+def state_names(params: Any) -> frozenset[str]:
+    """The names under ``state`` without which the parameters cannot be rendered."""
+    if isinstance(params, Mapping):
+        return frozenset[str]().union(*(state_names(value) for value in params.values()))
+    if isinstance(params, list | tuple):
+        return frozenset[str]().union(*(state_names(value) for value in params))
+    if not isinstance(params, str) or "state" not in params:
+        return frozenset()
+    return frozenset(
+        use.path[1] for use in uses(params) if use.path[0] == "state" and use.path[1:] and not use.optional
+    )
 
 
 def names_of_condition(when: bool | str) -> frozenset[str]:

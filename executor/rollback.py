@@ -21,8 +21,9 @@ from executor.lifecycle import writes_of
 from executor.model import PlannedStep, StepRun, StepStatus
 from executor.phases import ROLLBACK, STEP, UNDO, beside
 from executor.ports import Hooks
+from executor.rendering import state_names
 from executor.settings import ExecutorSettings
-from executor.steps import Steps
+from executor.steps import Steps, lenient
 
 
 class Rollback:
@@ -59,14 +60,15 @@ class Rollback:
         change; every other change is undone by its inverse.
 
         Returns:
-            What each undo came to.
+            What each undo came to. A step of the runbook's own that may fail, such as one that tells people, and
+            did fail is left out: it says nothing about whether the changes were taken back.
 
         Raises:
             Stop: another holder goes on, or the process ends.
         """
         record = self._book.record
         if chosen := record.plan.procedures.get(record.rollback_with):
-            return tuple([await self._own(step) for step in _ordered(chosen)])
+            return await self._all_own(_ordered(chosen))
         own: dict[str, list[PlannedStep]] = {}
         for step in _ordered(record.plan.rollback):
             own.setdefault(step.scope, []).append(step)
@@ -74,16 +76,33 @@ class Rollback:
         done: list[StepRun] = []
         for step, made in performed(self._book):
             if step.scope in own:
-                done += [await self._own(one) for one in left.pop(step.scope, ())]
+                done += await self._all_own(left.pop(step.scope, ()))
             else:
                 self._stopping.check()
                 done.append(await self._undo(step, made))
         # The runbook's own steps run in any case: what they take back may be no change of a step.
-        return (*done, *[await self._own(one) for one in left.get("", ())])
+        return (*done, *await self._all_own(left.get("", ())))
+
+    async def _all_own(self, steps: Sequence[PlannedStep]) -> tuple[StepRun, ...]:
+        runs = [(step, await self._own(step)) for step in steps]
+        return tuple(run for step, run in runs if run.status is not StepStatus.FAILED or not lenient(step))
 
     async def _own(self, step: PlannedStep) -> StepRun:
         self._stopping.check()
+        if (name := self._never_kept(step)) and self._book.found(ROLLBACK, step.index, step.item) is None:
+            return await self._steps.skip(
+                step, ROLLBACK, f"state.{name} was never kept: the step that keeps it did not begin"
+            )
         return await self._steps.run(step, ROLLBACK)
+
+    def _never_kept(self, step: PlannedStep) -> str:
+        """A name of ``state`` that the step needs, and whose own step never began: there is nothing to take back."""
+        needed = state_names(step.params) if step.deferred else frozenset()
+        if not needed:
+            return ""
+        begun = self._steps.attempts.names(step, ROLLBACK)["state"]
+        keeping = {name for one in self._book.record.plan.steps for name in one.save_state}
+        return next(iter(sorted(needed & keeping - set(begun))), "")
 
     async def _undo(self, step: PlannedStep, made: StepRun) -> StepRun:
         phase = beside(UNDO, made.phase)

@@ -222,7 +222,7 @@ class Steps:
         for leaf in step.each:
             while len(crew) >= step.max_parallel:
                 await crew.one()
-            if self._halt.asked or (self._broken(step, phase) and not _lenient(step)):
+            if self._halt.asked or (self._broken(step, phase) and not lenient(step)):
                 break
             if is_forward(phase) and self._book.found(phase, leaf.index, leaf.item) is None:
                 await self._allowed()
@@ -258,5 +258,6 @@ class Steps:
         return self.attempts.names(step, run.phase)
 
 
-def _lenient(step: PlannedStep) -> bool:
+def lenient(step: PlannedStep) -> bool:
+    """Whether the step may fail, and nothing but the next step follows."""
     return step.on_failure is OnFailure.CONTINUE and not step.run_on_failure

@@ -52,6 +52,7 @@ def bench() -> Bench:
 
 
 async def run(made: Bench, *, settle=5, observe=0, deadline=60, on_inconclusive="keep", on_not_fixed="rollback", **raw):
+    approval = raw.pop("approval", "")
     runbook = {"safety": {"require_approval": False}, "steps": [CHANGE], **raw}
     plan = await Planner(made.actions, made.world, {}).plan(match_for(runbook), "x1")
     record = record_of(
@@ -62,7 +63,7 @@ async def run(made: Bench, *, settle=5, observe=0, deadline=60, on_inconclusive=
         on_inconclusive=on_inconclusive,
         on_not_fixed=on_not_fixed,
     )
-    return await made.start(record)
+    return await made.start(record, approval)
 
 
 def criteria(*checks):
@@ -385,3 +386,39 @@ async def test_a_procedure_runs_with_the_values_that_were_saved_before_the_chang
     )
     assert ended.outcome is Outcome.ROLLBACK
     assert made.tiny.effects == ["set memory=512Mi", "set memory=256Mi"]
+
+
+async def test_people_who_cannot_be_told_do_not_make_a_rollback_fail():
+    """What was changed is back; the message that got lost stands in the journal."""
+    tell = {"name": "tell", "action": "set", "params": {"name": "told", "value": 1, "fail": "permanent"}}
+    for allowed, outcome in (("continue", Outcome.ROLLBACK), ("abort", Outcome.FAILURE)):
+        made = bench()
+        made.world.metrics.answers["errors"] = [1.0]
+        ended = await run(
+            made,
+            rollback={"triggers": [{"condition": "metrics.errors > 0.05", "run": "shrink"}]},
+            procedures={"shrink": [*BACK, {**tell, "on_failure": allowed}]},
+        )
+        assert ended.outcome is outcome
+        assert [step.status for step in ended.steps if step.step_id == "tell"] == [StepStatus.FAILED]
+        assert made.tiny.values["memory"] == "128Mi"
+
+
+async def test_what_was_never_kept_was_never_begun_and_is_not_taken_back():
+    """The step that keeps the value is refused: its way back is skipped and says why, the rest of it runs."""
+    made = bench()
+    keeping = {"name": "other", "action": "set", "params": {"name": "b", "value": 1, "fail": "permanent"}}
+    refused = {**keeping, "save_state": {"before": "{{ steps.look.output.nothing }}"}}
+    back = {"name": "set back", "action": "set", "params": {"name": "b", "value": "{{ state.before }}"}}
+    ended = await run(
+        made,
+        approval="a1",
+        steps=[CHANGE, {"name": "look", "action": "look", "output_var": "current"}, refused],
+        rollback={"triggers": [{"step_failed": "other", "run": "restore"}]},
+        procedures={"restore": [back, *BACK]},
+    )
+    assert ended.outcome is Outcome.ROLLBACK, ended.error
+    (skipped,) = [step for step in ended.steps if step.step_id == "set_back"]
+    assert skipped.status is StepStatus.SKIPPED
+    assert skipped.error == "state.before was never kept: the step that keeps it did not begin"
+    assert made.tiny.effects == ["set memory=512Mi", "set memory=128Mi"]
