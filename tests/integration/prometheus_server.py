@@ -30,6 +30,13 @@ class Monitoring:
             answer = await http.put(f"{self.pushgateway}/metrics/job/{group}", content=text)
             assert answer.is_success, answer.text
 
+    async def value(self, query: str) -> float | None:
+        """What a query gives now, when it is one series."""
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"{self.prometheus}/api/v1/query", params={"query": query})
+            found = answer.json()["data"]["result"]
+            return float(found[0]["value"][1]) if len(found) == 1 else None
+
 
 @asynccontextmanager
 async def run_monitoring(folder: Path):
