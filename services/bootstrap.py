@@ -135,9 +135,7 @@ def open_history(settings: Settings, graph: Graph, stack: AsyncExitStack) -> Sql
     stack.push_async_callback(database.close)
     truth = GraphTruth(graph, settings.redis.prefix, masker)
     chosen = settings.history
-    return SqlHistory(
-        database, truth, write_seconds=chosen.write_seconds, catch_up_seconds=chosen.catch_up_seconds
-    )
+    return SqlHistory(database, truth, write_seconds=chosen.write_seconds, catch_up_seconds=chosen.catch_up_seconds)
 
 
 async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
