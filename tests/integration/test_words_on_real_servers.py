@@ -273,7 +273,7 @@ async def test_everything_around_the_steps_holds(world, namespace):
     done = await world.execution(event, "done", seconds=120)
     assert (done["outcome"], done.get("verdict")) == ("success", "verified"), done.get("error")
     found = await world.annotations("wide", namespace)
-    assert found["one"] == '"x-1" 3 1.5 true "1Gi" "5m" [1, 2] {"a": 1}'
+    assert found["one"] == '"x-1" 3 1.5 true "1Gi" 300.0 [1, 2] {"a": 1}'
     assert found["two"] == "wide"
     assert "back" not in found
 
