@@ -347,3 +347,23 @@ async def test_a_schedule_starts_a_runbook(world, namespace):
     done = await world.execution(await about(world, "clock"), "done", seconds=120)
     assert done["outcome"] == "success", done.get("error")
     assert (await world.annotations("clock", namespace))["heard"] == "tick"
+
+
+async def test_a_version_on_trial_says_how(world, namespace):
+    """As a suggestion a human is asked; as a canary without a version before it, it is the one in force."""
+    limits = {"min_successes": 2, "max_failures": 2}
+    trials = {"Hint": {"mode": "suggest"}, "Bird": {"mode": "canary", "canary": {"percent": 10}}}
+    before = len(world.processes[0].log("runbooks.loaded"))
+    for name, rollout in trials.items():
+        world.runbook(name.lower(), runbook(f"Test{name}", mark("one"), rollout={**rollout, **limits}))
+
+    async def loaded():
+        changed = [line.get("added", ()) for line in world.processes[0].log("runbooks.loaded")[before:]]
+        return {"fix-testhint", "fix-testbird"} <= {one for names in changed for one in names}
+
+    await until(loaded, "both are in force", 60)
+    kinds = {}
+    for name in trials:
+        event = await raised(world, namespace, name)
+        kinds[name] = (await world.decided(event, "permit", "approval", "refusal", "no_match", seconds=90))["kind"]
+    assert kinds == {"Hint": "approval", "Bird": "permit"}
