@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from bisect import bisect_right
 from collections import deque
@@ -201,6 +202,7 @@ def propose_all(lines: Iterable[bytes], setup: Setup, *, processes: int | None =
             yield from waiting.popleft().result()
 
 
+_RARELY = 50_000
 _here: Proposer | None = None
 """This worker process's own."""
 
@@ -208,6 +210,9 @@ _here: Proposer | None = None
 def _start(setup: Setup) -> None:
     global _here  # noqa: PLW0603 - the one thing that a worker process is made for
     _here = _proposer(setup)
+    # What is loaded by now stays; looking through it for rubbish again and again would only cost time.
+    gc.freeze()
+    gc.set_threshold(_RARELY)
 
 
 def _propose(lines: Sequence[bytes]) -> list[Proposed]:

@@ -71,6 +71,17 @@ def test_a_new_version_number_alone_changes_no_plan():
     assert counted(backtested(PERMITTED[:5], runbook("9.0.0"))) == {}
 
 
+def test_a_dry_run_that_was_asked_for_stays_what_it_was():
+    """Whatever the runbooks are now: it is counted, it is no difference, and it takes no lock."""
+    run = {"runbook": "raise-memory", "source": "manual", "by": "ann", "dry_run": True}
+    one = PERMITTED[0]
+    asked = {**one, "incident": {**one["incident"], "signal": {**one["incident"]["signal"], "run": run}}}
+    later = {**one, "decided_at": (datetime.fromisoformat(one["decided_at"]) + timedelta(seconds=1)).isoformat()}
+    result = backtested([asked, later], runbook("1.1.0", factor=3))
+    assert (result.incidents, result.unchanged) == (2, 1)
+    assert counted(result) == {"changed-plan": 1}
+
+
 def test_a_runbook_that_no_longer_names_the_cause_loses_its_incidents():
     """Each with its incident's id."""
     changed = load_text(runbook_text().replace("OOMKilled", "Evicted"))
