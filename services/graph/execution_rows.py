@@ -86,7 +86,8 @@ def _permit_facts(decision: DecisionRecord) -> Properties:
 
 def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> ExecutionRecord:
     """An execution from its node's properties and those of its steps."""
-    base = orjson.loads(row["record"])
+    # What an earlier release kept inside the record has a property of its own now, which counts.
+    base = {name: value for name, value in orjson.loads(row["record"]).items() if name not in _LATER}
     base["requested_at"] = moment(row.get("requested_at"))
     base["resumed"] = bool(row.get("resumed") or base.get("resumed"))
     return ExecutionRecord(

@@ -25,7 +25,7 @@ SAID = {
     "run": "cart",
     "test": "the cart is restarted once",
     "incidents": "incidents.jsonl.gz",
-    "versions": "restart-cart",
+    "versions": "in the file",
 }
 """What the output of a command must hold: an exit code of 0 alone may mean that nothing was done."""
 
