@@ -12,7 +12,7 @@ from executor.actions.base import Action, ActionTable, Found, Recovery, Stamp, W
 from executor.book import Book
 from executor.context import facts_of, names_of
 from executor.crew import Halt
-from executor.errors import Permanent, PlanError, StepFailed, Temporary
+from executor.errors import PlanError, StepFailed, Temporary
 from executor.model import Attempt, Change, PlannedStep, StepRun, StepStatus
 from executor.phases import STEP
 from executor.ports import Hooks
@@ -204,7 +204,7 @@ class Attempts:
         told = _took_too_long(step) if isinstance(error, TimeoutError) else str(error)
         if run.attempt > 1:
             told = f"still failing after {run.attempt} tries: {told}"
-        raise Failed(told) from error
+        raise Failed(told, output=error.output if isinstance(error, StepFailed) else None) from error
 
     async def _paused(self, step: PlannedStep, run: StepRun) -> None:
         """Wait for what is left of the pause before the next attempt; a process that takes over waits the rest."""
@@ -241,7 +241,7 @@ class Attempts:
             return await work
 
 
-class Failed(Permanent):
+class Failed(StepFailed):
     """The step failed, and is not tried again."""
 
 

@@ -90,6 +90,11 @@ class MissingSecret(Permanent):
 class StepFailed(Permanent):
     """The step did not reach what it promised."""
 
+    def __init__(self, message: str = "", *, output: object = None) -> None:
+        """What it found all the same is kept as the output of the failed step."""
+        super().__init__(message)
+        self.output = output
+
 
 class NotDone(Permanent):
     """The write certainly did not happen."""

@@ -14,7 +14,7 @@ from executor.book import Book
 from executor.consequences import Standing
 from executor.context import SEPARATOR, gathered, parts
 from executor.crew import Crew, Halt
-from executor.errors import Permanent, Stop
+from executor.errors import Permanent, StepFailed, Stop
 from executor.items import items_of, with_items
 from executor.model import Access, PlannedStep, StepRun, StepStatus
 from executor.phases import APPROVAL, STEP, beside, is_forward
@@ -125,6 +125,8 @@ class Steps:
             if not self._halt.asked:
                 raise
             ended = self._cut_short(step, run)
+        except StepFailed as error:
+            ended = Ended(StepStatus.FAILED, error.output, error=str(error))
         except Permanent as error:
             ended = Ended(StepStatus.FAILED, error=str(error))
         except Exception as error:  # noqa: BLE001 - one broken action ends its execution, not the worker

@@ -185,9 +185,10 @@ async def _judged(params: ScreenshotParams, new: bytes, stamp: Stamp, world: Wor
     passed = found.ratio <= params.threshold and not found.resized
     if found.ratio or found.resized:
         output["diff"] = await world.screens.report(stamp.execution, f"{stem}-diff.png", found.diff)
+    output |= {"changed_ratio": round(found.ratio, 6), "passed": passed}
     if not passed and params.on_difference == "fail":
-        raise StepFailed(_told(params, found, output["diff"]))
-    return {**output, "changed_ratio": round(found.ratio, 6), "passed": passed}
+        raise StepFailed(_told(params, found, output["diff"]), output=output)
+    return output
 
 
 def _told(params: ScreenshotParams, found: Difference, diff: str) -> str:

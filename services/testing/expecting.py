@@ -119,22 +119,23 @@ def _call(wanted: ExpectedCall, course: Course) -> Check:
 
 def _screenshots(expected: Expected, course: Course, pack: LoadedPack) -> Iterator[Check]:
     """Pictures were compared by their steps; here it is that they were, with this baseline, and were alike."""
-    outputs = [run.output for run in course.steps if run.action == "ui_screenshot" and isinstance(run.output, Mapping)]
-    taken = {str(Path(one["baseline"]).resolve()): one for one in outputs if one.get("baseline")}
+    pictures = [run for run in course.steps if run.action == "ui_screenshot"]
+    compared = [run for run in pictures if isinstance(run.output, Mapping) and run.output.get("baseline")]
+    taken = {str(Path(run.output["baseline"]).resolve()): run for run in compared}
     for name, baseline in expected.screenshots.items():
         what = f"screenshot {name}"
         try:
-            output = taken.get(str(pack.file(baseline)))
+            run = taken.get(str(pack.file(baseline)))
         except PackError as error:
             yield Check(what, baseline, str(error), holds=False)
             continue
-        if output is None:
-            failed = "; ".join(run.error for run in course.steps if run.action == "ui_screenshot" and run.error)
+        if run is None:
+            failed = "; ".join(one.error for one in pictures if one.error)
             yield Check(what, f"like {baseline}", failed or "no step compared a picture with it", holds=False)
             continue
-        ratio = output.get("changed_ratio")
+        ratio = run.output.get("changed_ratio")
         told = f"{ratio:.2%} differs" if isinstance(ratio, int | float) else "not compared"
-        yield Check(what, f"like {baseline}", told, output.get("passed") is True)
+        yield Check(what, f"like {baseline}", run.error or told, run.output.get("passed") is True)
 
 
 def _files(expected: Expected, course: Course, pack: LoadedPack) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -135,5 +136,25 @@ def test_a_changed_page_is_flagged(pack, service, tmp_path, capsys):
     page = tmp_path / "report.html"
     assert tried(pack, "Happy path", service, "--html", str(page)) == 1
     assert "of the pixels differ" in capsys.readouterr().out
-    assert list(Path(os.environ["ROOTMEND_SCREENSHOTS__REPORTS"]).rglob("*-diff.png"))
-    assert "of the pixels differ" in page.read_text()
+    (picture,) = Path(os.environ["ROOTMEND_SCREENSHOTS__REPORTS"]).rglob("*-diff.png")
+    text = page.read_text()
+    assert "of the pixels differ" in text
+    assert base64.b64encode(picture.read_bytes()).decode() in text
+
+
+async def compared(screens, baseline, shot):
+    """The page now against its baseline."""
+    return await screens.compare(baseline, await screens.capture(shot), (), 0.1)
+
+
+def test_the_same_page_differs_in_less_than_a_ten_thousandth(pack, service, chromium):
+    """Another picture of it, against the baseline, and against one whose colour was meant to change."""
+    screens = open_screens(load_settings(None))
+    shot = Shot(url=f"http://localhost:{PORT}/entities", selector="#entity-list")
+    baseline = (pack / "screenshots" / "baseline-entity-list.png").read_bytes()
+    again = asyncio.run(compared(screens, baseline, shot))
+    assert again.ratio < 0.0001
+    service.colour = "#cc3366"
+    changed = asyncio.run(compared(screens, baseline, shot))
+    assert changed.ratio > 0.01
+    assert changed.diff.startswith(b"\x89PNG")
