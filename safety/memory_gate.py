@@ -156,7 +156,8 @@ class MemoryGate:
         place = self._places[request.execution_id]
         after = self._now + milliseconds(count.window_seconds) - milliseconds(count.within_seconds)
         entries = self.state.rates.get(_count_keys(place, request.target_key)[number], {})
-        return sum(1 for who, until in entries.items() if until > after and who != request.execution_id)
+        counted = len([until for until in entries.values() if until > after])
+        return counted - (entries.get(request.execution_id, after) > after)
 
     def _no(self, request: GateRequest, target: Target, held: bool) -> Refusal | None:
         now = self._now
