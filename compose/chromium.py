@@ -103,10 +103,26 @@ def _unpack(package: Path, folder: Path) -> None:
             plain = brotli.decompress(content.read())
             if name.endswith(".tar.br"):
                 with tarfile.open(fileobj=io.BytesIO(plain)) as inner:
-                    inner.extractall(folder, filter="data")
+                    _unpack_inside(inner, folder)
             else:
                 (folder / "chromium.bin").write_bytes(plain)
                 (folder / "chromium.bin").chmod(0o755)
+
+
+def _unpack_inside(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files, folders and links that stay in the folder. Python's own filter came with 3.11.4 only.
+
+    Raises:
+        StackError: something in it would be written elsewhere, or is no file.
+    """
+    base = folder.resolve()
+    for member in archive:
+        place = (base / member.name).resolve()
+        leads = (place.parent / member.linkname).resolve() if member.issym() else place
+        plain = member.isfile() or member.isdir() or member.issym()
+        if not plain or not place.is_relative_to(base) or not leads.is_relative_to(base):
+            raise StackError(f"The package of Chromium holds {member.name!r}, which does not belong into it.")
+        archive.extract(member, base)
 
 
 def _make_startable(folder: Path) -> None:

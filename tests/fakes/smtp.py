@@ -16,7 +16,7 @@ import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: the server looks at every attribute, and Python 3.11.2 fails at the weak reference
 class Post:
     """What the server does and got.
 
