@@ -1,8 +1,10 @@
-"""The pipeline is killed in the middle of each starter runbook; what comes of it is what would have come anyway."""
+"""The pipeline is killed in the middle of runbooks; what comes of it is what would have come anyway."""
 
 import asyncio
+import json
 
 import pytest
+from fakes.served import mark, runbook, served, until
 
 from compose import stack as local
 from compose.demo.board import Board
@@ -48,3 +50,79 @@ async def test_a_crash_in_a_step_changes_nothing_about_the_end(stack, kind, step
         (execution,) = scenario.mine(scene).executions
         assert execution.resumed, "nobody had to take over: it was killed too late"
         assert (execution.status, execution.outcome) == ("done", "success")
+
+
+ITEMS = [f"item-{number}" for number in range(16)]
+RESTED = {"action": "wait", "params": {"condition": "deployment/not-there available", "timeout": "400ms"}}
+
+
+def of_template(key, **step):
+    """A step that writes into the pod template: each time that it happens is one more generation."""
+    made = mark(key, "done", **step)
+    made["params"]["patch"] = {"spec": {"template": {"metadata": {"annotations": {key: "done"}}}}}
+    return made
+
+
+def branching():
+    """Two branches, attempts in vain, items one by one, and a change that counts how often it was made."""
+    retry = {"attempts": 3, "backoff": "200ms", "errors": ["failed"]}
+    target = {"resource": "{{ target.kind }}/{{ target.name }}", "namespace": "{{ target.namespace }}"}
+    return [
+        mark("one", "done"),
+        mark("left", "done", depends_on=["one"]),
+        {"id": "vain", "name": "In vain", **RESTED, "retry": retry, "depends_on": ["one"], "on_failure": "continue"},
+        of_template("{{ item }}", for_each=ITEMS, id="all", name="Write all", depends_on=["left", "vain"]),
+        {"id": "grow", "name": "One more", "action": "kubectl_scale", "params": {**target, "add": 1, "max": 5}},
+    ]
+
+
+async def state(world, app, namespace, execution):
+    """What is there afterwards, and how often it was changed."""
+    found = await world.deployment(app, namespace)
+    notes = {**found["metadata"]["annotations"], **found["spec"]["template"]["metadata"]["annotations"]}
+    written = sorted(key for key in notes if key in {"one", "left", *ITEMS})
+    rows = await world.query(
+        "MATCH (s:StepRun {execution_id: $id}) RETURN s.id AS id, s.status AS status", id=execution
+    )
+    runs = {row["id"].partition("/")[2]: row["status"] for row in rows}
+    return written, found["spec"]["replicas"], found["metadata"]["generation"], runs
+
+
+async def test_a_crash_in_a_graph_with_items_and_attempts_ends_as_without_it(stack, tmp_path):
+    """The same annotations, replicas, generations and step outcomes, after a kill between two items and without one."""
+    async with served(stack, tmp_path / "crash") as world:
+        world.runbook("branching", runbook("TestBranching", *branching()))
+        await world.serve()
+        namespace = await world.namespace()
+        ends = {}
+        for app in ("whole", "killed"):
+            await world.app(app, namespace)
+            message = world.rca(app, namespace, "TestBranching")
+            await world.send([message])
+            event = json.loads(message[1])["incident_id"]
+            if app == "killed":
+                await kill_between_items(world, event)
+            done = await world.execution(event, "done", seconds=60)
+            assert (done["outcome"], done["verdict"]) == ("partial", "verified"), done.get("error")
+            assert done.get("resumed", False) is (app == "killed")
+            ends[app] = await state(world, app, namespace, done["id"])
+        assert ends["killed"] == ends["whole"]
+        written, replicas, generation, _ = ends["whole"]
+        assert (len(written), replicas, generation) == (len(ITEMS) + 2, 2, 1 + len(ITEMS) + 3)
+
+
+async def kill_between_items(world, event):
+    """Kill the process when some items are done and some are not, and start another."""
+    number = (await world.execution(event, "running"))["id"]
+
+    async def some():
+        rows = await world.query(
+            "MATCH (s:StepRun {execution_id: $id, status: 'succeeded'}) WHERE s.item IS NOT NULL RETURN s.id AS id",
+            id=number,
+        )
+        return len(rows) >= 3 and rows
+
+    await until(some, "some items are done", 30)
+    await world.processes[-1].kill()
+    assert len(await some()) < len(ITEMS), "it was killed too late"
+    await world.serve()
