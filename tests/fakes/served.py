@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import yaml
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fakes import coverage
 from neo4j import AsyncDriver, AsyncGraphDatabase
@@ -44,6 +45,7 @@ TOPICS = (
     "approvals",
     "dlq",
 )
+_DELETIONS, _DELETION_SECONDS = 3, 10
 _TAKE_AWAY = (
     "MATCH (d:Decision {cluster: $name}) DETACH DELETE d",
     """
@@ -433,15 +435,28 @@ class Served:
         await self.redis.aclose()
 
     def _delete_topics(self) -> None:
-        for future in (
-            AdminClient({"bootstrap.servers": self._bootstrap})
-            .delete_topics([self.topic(short) for short in TOPICS])
-            .values()
-        ):
+        """Tried again where Kafka is slow; what is left then harms nobody, since its name is used once."""
+        left = {self.topic(short) for short in TOPICS}
+        client = AdminClient({"bootstrap.servers": self._bootstrap})
+        for _ in range(_DELETIONS):
             try:
-                future.result(15)
-            except (KafkaException, TimeoutError):
-                continue  # it was never made, or the broker is busy: a topic that stays is in nobody's way
+                asked = client.delete_topics(sorted(left), request_timeout=_DELETION_SECONDS)
+            except KafkaException:
+                continue
+            left = {name for name, future in asked.items() if not _deleted(future)}
+            if not left:
+                return
+
+
+def _deleted(future: Future[None]) -> bool:
+    """Whether a topic is gone, or was never made."""
+    try:
+        future.result(_DELETION_SECONDS + 1)
+    except KafkaException as error:
+        return bool(error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _context(kubeconfig: str) -> str:
