@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not EXAMPLES.is_dir(), reason=ABSENT),
     pytest.mark.skipif(
-        "LONG_TESTS" not in os.environ, reason="its own window takes seven minutes: LONG_TESTS=1 runs it"
+        "LONG_TESTS" not in os.environ, reason="it takes seven minutes: LONG_TESTS=1 runs it"
     ),
 ]
 
