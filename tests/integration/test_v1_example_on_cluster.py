@@ -24,9 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not EXAMPLES.is_dir(), reason=ABSENT),
-    pytest.mark.skipif(
-        "LONG_TESTS" not in os.environ, reason="it takes seven minutes: LONG_TESTS=1 runs it"
-    ),
+    pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="it takes seven minutes: LONG_TESTS=1 runs it"),
 ]
 
 RUNBOOK = "high-memory-pod-remediation"
