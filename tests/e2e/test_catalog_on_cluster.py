@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(400), pyt
 CATALOG = Path(__file__).parents[2] / "runbooks" / "catalog"
 KEPT = {"pvc-nearly-full-expand", "nodenotready-cordon-drain"}
 """What they change is better kept when it did not help: a volume cannot shrink, a broken node takes no pods."""
-QUICK = {"settle": "2s", "timeout": "25s"}
+QUICK = {"settle": "2s", "timeout": "50s"}
 SETTINGS: dict[str, Any] = {
     "gate": {"max_executions_per_hour": 1000},
     "runbooks": {"parameters": {"high-memory-graduated": {"patience": "6s", "hold": "1s"}}},
