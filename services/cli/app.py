@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "test-schema": Command("services.cli.test:acceptance_schema", "JSON Schema of acceptance packs", "Runbooks"),
     "replay": Command("services.cli.replay:replay", "One recorded execution again, every difference shown", "Runbooks"),
     "backtest": Command("services.cli.backtest:backtest", "Recorded incidents against changed runbooks", "Runbooks"),
+    "review": Command("services.cli.review:review", "Every check of a changed folder in one report", "Runbooks"),
     "versions": Command("services.cli.versions:versions", "Versions of a runbook, and how each did", "Runbooks"),
     "versions show": Command("services.cli.versions:versions_show", "The YAML of a version", "Runbooks"),
     "rollback-runbook": Command(

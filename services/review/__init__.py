@@ -1,0 +1,1 @@
+"""What a changed folder of runbooks means, in one report."""
