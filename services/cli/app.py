@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "fmt": Command("services.cli.fmt:fmt", "Lay runbooks out in one way, comments kept", "Runbooks"),
     "graph": Command("services.cli.graph:graph", "Draw a runbook: Mermaid, SVG or DOT", "Runbooks"),
     "diff": Command("services.cli.diff:diff", "What a changed runbook means for production", "Runbooks"),
+    "score": Command("services.cli.score:score", "Which runbooks are worth automating", "Runbooks"),
     "convert": Command("services.cli.convert:convert", "Write another dialect in the canonical form", "Runbooks"),
     "loadtest": Command("services.cli.loadtest:loadtest", "A k6 script against a runbook's endpoint", "Runbooks"),
     "schema": Command("services.cli.validate:runbook_schema", "JSON Schema of runbooks, for editors", "Runbooks"),

@@ -18,6 +18,7 @@ COMMAND = re.compile(r"^\$ rb (.+)$", re.MULTILINE)
 PACK = re.compile(r"^```yaml\n(scenarios:\n.*?)^```", re.MULTILINE | re.DOTALL)
 SAID = {
     "explain": "TestAuthoring",
+    "score": "monthly",
     "new": "restart-cart.yaml",
     "validate": "1 of 1 runbooks can be used, 0 errors, 0 warnings",
     "lint": "cannot be undone",
