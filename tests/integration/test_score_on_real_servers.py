@@ -106,7 +106,7 @@ async def test_a_runbook_is_rated_with_what_happened(store, stack, reason, capsy
 
 
 async def test_what_a_runbook_would_not_take_is_no_need_for_it(store, stack, reason, capsys):
-    """Too little confidence, and runs that were asked for by name, are not counted."""
+    """Too little confidence, for it or for the gate, and runs that were asked for by name, are not counted."""
     name = f"rb-{reason.lower()}"
     written(name, reason)
     await refused(store, reason, 2)
@@ -116,6 +116,11 @@ async def test_what_a_runbook_would_not_take_is_no_need_for_it(store, stack, rea
     (row,) = json.loads(capsys.readouterr().out)
     assert row["criteria"]["frequency"] == {"points": 1, "why": "monthly: 2 incidents"}
     assert row["criteria"]["success"]["points"] is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROOTMEND_GATE__MIN_CONFIDENCE_FLOOR", "0.99")
+        assert await rb(stack, "it.yaml", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["criteria"]["frequency"]["points"] == 0
 
 
 async def test_a_cause_without_a_runbook_is_rated(store, stack, reason, capsys):
