@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from executor.errors import PlanError
 from runbooks.findings import did_you_mean
-
-
-class Node(Protocol):
-    """A step, as far as its place matters."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def depends_on(self) -> tuple[str, ...] | None:
-        """Ids of steps that must have ended before; None for the one listed before it."""
-        ...
-
-
-Edges = Mapping[str, tuple[str, ...]]
-"""What each step waits for, by id, in the order of the list."""
-
-
-def edges(steps: Sequence[Node]) -> Edges:
-    """What each step waits for."""
-    made: dict[str, tuple[str, ...]] = {}
-    before: tuple[str, ...] = ()
-    for step in steps:
-        made[step.id] = before if step.depends_on is None else step.depends_on
-        before = (step.id,)
-    return made
+from runbooks.order import Node, circle, edges
 
 
 def in_order(steps: Sequence[Node]) -> list[str]:
@@ -56,7 +28,7 @@ def in_order(steps: Sequence[Node]) -> list[str]:
     while waiting:
         ready = next((step_id for step_id, needed in waiting.items() if done.issuperset(needed)), None)
         if ready is None:
-            raise PlanError(f"steps wait for each other: {' -> '.join(_circle(waiting))}")
+            raise PlanError(f"steps wait for each other: {' -> '.join(circle(waiting))}")
         order.append(ready)
         done.add(ready)
         del waiting[ready]
@@ -78,13 +50,3 @@ def _refuse_twins(steps: Sequence[Node]) -> None:
     for step_id in ids:
         if ids.count(step_id) > 1:
             raise PlanError(f"two steps have the id {step_id!r}")
-
-
-def _circle(waiting: Edges) -> list[str]:
-    """One circle among steps of which each waits for another one of them."""
-    path = [next(iter(waiting))]
-    while True:
-        following = next(other for other in waiting[path[-1]] if other in waiting)
-        if following in path:
-            return [*path[path.index(following) :], following]
-        path.append(following)

@@ -13,6 +13,7 @@ from html import escape
 
 from runbooks.durations import format_duration
 from runbooks.model import Runbook
+from runbooks.order import edges
 from runbooks.steps import OnFailure, OnSuccess, RunOnFailure, Step
 
 _LABEL = 60
@@ -68,20 +69,20 @@ class Drawing:
 def drawing_of(runbook: Runbook) -> Drawing:
     """What a runbook does, as nodes and edges."""
     nodes = [Node("start", Kind.START, "trigger", _trigger(runbook))]
-    edges: list[Edge] = []
-    _chain(runbook.steps, _Group("s", "start", Kind.STEP), nodes, edges)
+    drawn: list[Edge] = []
+    _chain(runbook.steps, _Group("s", "start", Kind.STEP), nodes, drawn)
     verify = Node("verify", Kind.VERIFY, "verify", _verification(runbook))
     nodes.append(verify)
-    followed = {edge.source for edge in edges if edge.line is Line.NEXT}
-    edges += [Edge(node.id, "verify") for node in nodes if node.kind is Kind.STEP and node.id not in followed]
+    followed = {edge.source for edge in drawn if edge.line is Line.NEXT}
+    drawn += [Edge(node.id, "verify") for node in nodes if node.kind is Kind.STEP and node.id not in followed]
     back = Node("back", Kind.TAKEN_BACK, "roll back", () if runbook.rollback.steps else ("each change is undone",))
     nodes.append(back)
-    _chain(runbook.rollback.steps, _Group("r", "back", Kind.TAKEN_BACK), nodes, edges)
+    _chain(runbook.rollback.steps, _Group("r", "back", Kind.TAKEN_BACK), nodes, drawn)
     for name, steps in runbook.procedures.items():
         nodes.append(Node(f"p_{name}", Kind.PROCEDURE, name))
-        _chain(steps, _Group(f"p_{name}", f"p_{name}", Kind.PROCEDURE), nodes, edges)
-    edges += _consequences(runbook)
-    return Drawing(runbook.name or runbook.id, tuple(nodes), _merged(edges))
+        _chain(steps, _Group(f"p_{name}", f"p_{name}", Kind.PROCEDURE), nodes, drawn)
+    drawn += _consequences(runbook)
+    return Drawing(runbook.name or runbook.id, tuple(nodes), _merged(drawn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,13 @@ class _Group:
     kind: Kind
 
 
-def _chain(steps: Sequence[Step], group: _Group, nodes: list[Node], edges: list[Edge]) -> None:
-    known = {step.id for step in steps}
-    before = group.first
+def _chain(steps: Sequence[Step], group: _Group, nodes: list[Node], drawn: list[Edge]) -> None:
+    waits = edges(steps)
     for step in steps:
         here = f"{group.prefix}_{step.id}"
         nodes.append(Node(here, group.kind, step.name, tuple(_notes(step))))
-        needed = (one for one in step.depends_on or () if one in known)
-        waits = [before] if step.depends_on is None else [f"{group.prefix}_{one}" for one in needed]
-        edges += [Edge(one, here) for one in waits or [group.first]]
-        before = here
+        needed = [f"{group.prefix}_{one}" for one in waits[step.id] if one in waits]
+        drawn += [Edge(one, here) for one in needed or [group.first]]
 
 
 def _notes(step: Step) -> Iterator[str]:

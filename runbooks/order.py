@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from runbooks.steps import Step
+
+class Node(Protocol):
+    """A step, written or planned, as far as its place matters."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def depends_on(self) -> tuple[str, ...] | None:
+        """Ids of steps that must have ended before; None for the one listed before it."""
+        ...
+
 
 Edges = Mapping[str, tuple[str, ...]]
 """What each step waits for, by id, in the order of the list."""
 
 
-def edges(steps: Sequence[Step]) -> Edges:
+def edges(steps: Sequence[Node]) -> Edges:
     """What each step waits for: what it names, else the step before it."""
     made: dict[str, tuple[str, ...]] = {}
     before: tuple[str, ...] = ()

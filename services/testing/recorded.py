@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 from executor.actions.base import Action, ActionTable, Planned, TargetFacts, World
 from executor.actions.naming import aim
 from executor.errors import PlanError, RemediationError
-from executor.model import Access, Change, ObjectRef
+from executor.model import Change, ObjectRef
 from executor.ports import ExecResult, KubeObject, PatchKind
 from services.testing.merging import STRATEGIC_GROUPS, patched
+from services.testing.wrapping import Wrapped
 
 Json = Mapping[str, Any]
 
@@ -309,7 +310,7 @@ def _add_prior(objects: dict[tuple[str, str, str], Seen], before: Json) -> None:
         objects[key] = Seen(known.ref, known.body, prior["labels"], prior.get("annotations") or {})
 
 
-class FromRecord(Action[Any]):
+class FromRecord(Wrapped):
     """An action that plans from what was recorded.
 
     The same action with the same parameters found then what it would find in the replay, so the recorded step is the
@@ -317,19 +318,8 @@ class FromRecord(Action[Any]):
     """
 
     def __init__(self, inner: Action[Any], facts: Facts) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._facts = facts
-        self.name, self.aliases = inner.name, inner.aliases
-        self.access, self.idempotent = inner.access, inner.idempotent
-        self.params_model = inner.params_model
-
-    def access_of(self, params: Mapping[str, Any]) -> Access:
-        """As the action says."""
-        return self._inner.access_of(params)
-
-    def repeatable(self, params: Mapping[str, Any]) -> bool:
-        """As the action says."""
-        return self._inner.repeatable(params)
 
     async def plan(self, params: Any, facts: TargetFacts, world: World) -> Planned:
         """The recorded answer, or a new one from what is on record."""

@@ -13,6 +13,7 @@ from executor.errors import PlanError, StepFailed
 from executor.model import Access, ExecutionRecord, Plan, PlannedStep, StepRun, StepStatus
 from executor.phases import STEP, UNDO, beside, is_question
 from services.testing.volatile import differing, steady
+from services.testing.wrapping import Wrapped
 
 _RESOLVED = "_step"
 
@@ -80,23 +81,12 @@ class Answers:
         self.deviations += compared(step.name, what, recorded, replayed)
 
 
-class Replayed(Action[Any]):
+class Replayed(Wrapped):
     """An action whose every answer is the recorded one."""
 
     def __init__(self, inner: Action[Any], answers: Answers) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._answers = answers
-        self.name, self.aliases = inner.name, inner.aliases
-        self.access, self.idempotent = inner.access, inner.idempotent
-        self.params_model = inner.params_model
-
-    def access_of(self, params: Mapping[str, Any]) -> Access:
-        """As the action says."""
-        return self._inner.access_of(params)
-
-    def repeatable(self, params: Mapping[str, Any]) -> bool:
-        """As the action says."""
-        return self._inner.repeatable(params)
 
     async def plan(self, params: Any, facts: TargetFacts, world: World) -> Planned:
         """The parameters as they came; what they find or change is looked up when the step is performed."""
