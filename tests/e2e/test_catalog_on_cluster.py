@@ -93,8 +93,11 @@ async def play_all(stack: Any, folder: Path) -> dict[tuple[str, bool], Course]:
                 await world.serve()
                 wanted = [(name, wrong) for name in CASES for wrong in (False, True)]
                 sites = [Site(world, kubelet, await world.namespace(), wrong, measures) for _, wrong in wanted]
-                courses = (play(site, name) for site, (name, _) in zip(sites, wanted, strict=True))
-                return dict(zip(wanted, await asyncio.gather(*courses), strict=True))
+                courses = asyncio.gather(*(play(site, name) for site, (name, _) in zip(sites, wanted, strict=True)))
+                await asyncio.wait({running, courses}, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    await running  # every course would wait in vain: its failure is the one to tell
+                return dict(zip(wanted, await courses, strict=True))
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)

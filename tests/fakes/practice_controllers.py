@@ -92,7 +92,7 @@ class Kubelet:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            for node in self.nodes.values():
+            for node in tuple(self.nodes.values()):  # others may be added meanwhile
                 if node.alive and asyncio.get_running_loop().time() - node.beat > _HEARTBEAT:
                     await _tolerant(self._beat(node))
             found = await _tolerant(self.cluster.list("Pod", labels=f"{MARK}={self.mark}")) or ()
@@ -153,7 +153,7 @@ class Kubelet:
 
     async def close(self) -> None:
         """Take the nodes away."""
-        for name in self.nodes:
+        for name in tuple(self.nodes):
             await _tolerant(self.cluster.delete(ObjectRef(kind="Node", name=name)))
 
 
