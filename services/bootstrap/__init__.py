@@ -1,0 +1,18 @@
+"""The composition root: the one room that knows which adapter stands behind which port. Nothing connects at import."""
+
+from services.bootstrap.acting import open_screens
+from services.bootstrap.deciding import make_forecaster
+from services.bootstrap.parts import ALL_ROLES, Parts, Role, assemble
+from services.bootstrap.pipeline import Pipeline, make_pipeline, make_runs_api
+
+__all__ = [
+    "ALL_ROLES",
+    "Parts",
+    "Pipeline",
+    "Role",
+    "assemble",
+    "make_forecaster",
+    "make_pipeline",
+    "make_runs_api",
+    "open_screens",
+]

@@ -1,0 +1,169 @@
+"""What every role needs, connected. Nothing connects at import."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+
+from redis.asyncio import Redis
+
+from executor.actions import action_schemas
+from runbooks.folder import RunbookFolder
+from runbooks.mapping_files import MappingFiles
+from safety.redis_gate import RedisGate
+from services.clock import SystemClock
+from services.connections import open_gate, open_graph
+from services.graph.approvals import Neo4jApprovalStore
+from services.graph.connect import Graph
+from services.graph.executions import Neo4jExecutionStore
+from services.graph.history_truth import GraphTruth
+from services.graph.journal import Neo4jJournal
+from services.graph.ledger import Neo4jDecisionLedger
+from services.graph.permits import Neo4jPermitLedger
+from services.graph.versions import Neo4jVersions
+from services.history.database import HistoryDatabase
+from services.history.sink import SqlHistory
+from services.hooks import MultiHooks
+from services.http_client import HttpClient
+from services.kafka.bus import KafkaBus
+from services.kubernetes.cluster import KubernetesCluster
+from services.kubernetes.connect import connect as connect_cluster
+from services.logs import LogHooks, masker
+from services.metrics import Metrics
+from services.pipeline.catalog import Catalog
+from services.plugins import all_actions
+from services.settings import Settings
+
+
+class Role(StrEnum):
+    """What a process does. One process does everything by default."""
+
+    DECIDE = "decide"
+    ACT = "act"
+    APPROVALS = "approvals"
+    API = "api"
+    SCHEDULE = "schedule"
+
+
+ALL_ROLES = tuple(Role)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a service needs, connected. ``close`` undoes it in reverse order."""
+
+    settings: Settings
+    holder: str
+    clock: SystemClock
+    metrics: Metrics
+    hooks: MultiHooks
+    graph: Graph
+    redis: Redis
+    gate: RedisGate
+    cluster: KubernetesCluster
+    bus: KafkaBus
+    catalog: Catalog
+    journal: Neo4jJournal
+    executions: Neo4jExecutionStore
+    ledger: Neo4jDecisionLedger
+    approvals: Neo4jApprovalStore
+    permits: Neo4jPermitLedger
+    http: HttpClient
+    stack: AsyncExitStack
+    history: SqlHistory | None = None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.stack.aclose()
+
+
+def holder_name() -> str:
+    """The name of this process in claims; a restarted process is another holder."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def open_history(settings: Settings, graph: Graph, stack: AsyncExitStack) -> SqlHistory:
+    """The copy of the execution log in PostgreSQL; it connects when it runs."""
+    url = settings.history.url.get_secret_value() if settings.history.url else ""
+    masker.register(url)
+    database = HistoryDatabase(url)
+    stack.push_async_callback(database.close)
+    truth = GraphTruth(graph, settings.redis.prefix, masker)
+    chosen = settings.history
+    return SqlHistory(database, truth, write_seconds=chosen.write_seconds, catch_up_seconds=chosen.catch_up_seconds)
+
+
+async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
+    """Connect to everything.
+
+    Args:
+        settings: checked already.
+        context_named: a person named the cluster on the command line.
+
+    Raises:
+        NotConfigured: the cluster is neither named nor the practice cluster.
+    """
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        metrics = Metrics()
+        hooks = MultiHooks(metrics, LogHooks())
+        history: SqlHistory | None = None
+        for secret in (settings.neo4j.password, settings.redis.url, settings.prometheus.token):
+            masker.register(secret.get_secret_value() if secret else "")
+        graph = open_graph(settings)
+        stack.push_async_callback(graph.close)
+        if settings.history.url:
+            history = open_history(settings, graph, stack)
+            hooks = MultiHooks(metrics, LogHooks(), history)
+        redis = Redis.from_url(settings.redis.url.get_secret_value())
+        stack.push_async_callback(redis.aclose)
+        cluster = await connect_cluster(
+            settings.kubernetes.kubeconfig,
+            settings.kubernetes.context,
+            settings.kubernetes.practice_id,
+            allow_context=True if context_named else None,
+            timeout_seconds=settings.kubernetes.request_timeout_seconds,
+        )
+        stack.push_async_callback(cluster.close)
+        http = HttpClient()
+        stack.push_async_callback(http.close)
+        journal = Neo4jJournal(graph)
+        stack.push_async_callback(journal.close)
+        known = action_schemas(all_actions())
+        catalog = Catalog(
+            RunbookFolder(settings.runbooks.folders, actions=known),
+            hooks,
+            MappingFiles(settings.runbooks.mapping_files),
+            Neo4jVersions(graph),
+            known,
+        )
+        bus = KafkaBus(
+            settings.kafka.bootstrap_servers,
+            client=settings.kafka.client,
+            on_lag=lambda topic, partition, value: hooks.event("lag", topic=topic, partition=partition, value=value),
+        )
+        return Parts(
+            settings=settings,
+            holder=holder_name(),
+            clock=clock,
+            metrics=metrics,
+            hooks=hooks,
+            graph=graph,
+            redis=redis,
+            gate=open_gate(settings, redis, graph, clock),
+            cluster=cluster,
+            bus=bus,
+            catalog=catalog,
+            journal=journal,
+            executions=Neo4jExecutionStore(graph, settings.default_cluster),
+            ledger=Neo4jDecisionLedger(graph, settings.matching.default_tenant, settings.default_cluster),
+            approvals=Neo4jApprovalStore(graph),
+            permits=Neo4jPermitLedger(graph),
+            http=http,
+            stack=stack.pop_all(),
+            history=history,
+        )

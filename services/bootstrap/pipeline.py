@@ -1,0 +1,142 @@
+"""The roles of one process, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor.notify import Notifier
+from services.api.runs import RunsApi
+from services.bootstrap.acting import make_worker, world
+from services.bootstrap.deciding import make_decider, make_permits
+from services.bootstrap.parts import Parts, Role
+from services.graph.schedules import Neo4jScheduleState
+from services.intake.settings import IntakeSettings
+from services.kubernetes.recent import RecentReads
+from services.logs import masker
+from services.pipeline.act import Worker
+from services.pipeline.commit import Committer
+from services.pipeline.desk import ApprovalDesk
+from services.pipeline.ingest import Ingest
+from services.pipeline.permit import Permits
+from services.pipeline.questions import Questions
+from services.pipeline.sweep import Bridge, Duty, OrphanCare
+from services.schedule import Scheduler
+from services.settings import Settings
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The roles of one process, put together."""
+
+    ingest: Ingest | None
+    worker: Worker | None
+    duties: Sequence[tuple[str, Duty]]
+
+
+def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
+    """Put the roles together."""
+    settings = parts.settings
+    topics = settings.kafka.topics
+    acting = world(parts)
+    worker = make_worker(parts, acting) if Role.ACT in roles else None
+    reads = RecentReads(parts.cluster)
+    permits = make_permits(parts, acting, reads)
+    decider = make_decider(parts, permits, reads)
+    committer = Committer(
+        ledger=parts.ledger,
+        gate=parts.gate,
+        publisher=parts.bus,
+        topics=topics,
+        hooks=parts.hooks,
+        handoff=worker.submit if worker else None,
+        asked=Questions(Notifier(acting, parts.hooks, masker.text)).ask,
+    )
+    duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
+    ingest = None
+    if Role.DECIDE in roles:
+        ingest = Ingest(
+            settings=_intake(settings),
+            decider=decider,
+            committer=committer,
+            ledger=parts.ledger,
+            topics=topics,
+            clock=parts.clock,
+            hooks=parts.hooks,
+        )
+        duties.append(("bridge", Bridge(parts.ledger, decider, committer, parts.clock).sweep))
+    if Role.APPROVALS in roles:
+        duties.append(("approvals", _desk(parts, permits, committer).sweep))
+    if worker or Role.DECIDE in roles:
+        care = OrphanCare(
+            executions=parts.executions,
+            gate=parts.gate,
+            publisher=parts.bus,
+            topics=topics,
+            clock=parts.clock,
+            worker=worker,
+        )
+        duties.append(("orphans", care.sweep))
+    if Role.SCHEDULE in roles:
+        duties.append(("schedule", _scheduler(parts).sweep))
+    return Pipeline(ingest, worker, tuple(duties))
+
+
+def make_runs_api(parts: Parts) -> RunsApi | None:
+    """Runbooks over REST; None when no token is set."""
+    settings = parts.settings
+    token = settings.api.token
+    if token is None:
+        return None
+    return RunsApi(
+        runbooks=lambda: parts.catalog.runbooks,
+        publisher=parts.bus,
+        topic=settings.kafka.topics.run_requests,
+        ledger=parts.ledger,
+        executions=parts.executions,
+        clock=parts.clock,
+        token=token.get_secret_value(),
+        tenant=settings.matching.default_tenant,
+        cluster=settings.default_cluster,
+        configured=settings.runbooks.parameters,
+        max_body_bytes=settings.api.max_body_bytes,
+        produce_timeout_seconds=settings.api.produce_timeout_seconds,
+    )
+
+
+def _scheduler(parts: Parts) -> Scheduler:
+    settings = parts.settings
+    return Scheduler(
+        runbooks=lambda: parts.catalog.runbooks,
+        state=Neo4jScheduleState(parts.graph),
+        publisher=parts.bus,
+        topic=settings.kafka.topics.run_requests,
+        clock=parts.clock,
+        tenant=settings.matching.default_tenant,
+        cluster=settings.default_cluster,
+    )
+
+
+def _intake(settings: Settings) -> IntakeSettings:
+    return IntakeSettings(
+        default_tenant=settings.matching.default_tenant,
+        default_cluster=settings.default_cluster,
+        max_message_bytes=settings.kafka.max_message_bytes,
+        run_requests=settings.kafka.topics.run_requests,
+    )
+
+
+def _desk(parts: Parts, permits: Permits, committer: Committer) -> ApprovalDesk:
+    return ApprovalDesk(
+        approvals=parts.approvals,
+        executions=parts.executions,
+        ledger=parts.ledger,
+        permits=permits,
+        committer=committer,
+        publisher=parts.bus,
+        topics=parts.settings.kafka.topics,
+        runbook=parts.catalog.pinned,
+        match=parts.catalog.match,
+        clock=parts.clock,
+        hooks=parts.hooks,
+    )
