@@ -58,7 +58,7 @@ def extract(revision: str, folder: Path, into: Path) -> None:
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
-    """Write one plain file; links are left out. (Python 3.11.2, which Debian 12 has, knows no filters.)"""
+    """Write one plain file; links are left out. Done here since Python 3.11.2 of Debian 12 knows no filters."""
     target = into / member.name
     content = archive.extractfile(member) if member.isreg() else None
     if content is None:
