@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from safety._seal import SEAL, Seal
+
+if TYPE_CHECKING:
+    from safety.policy import PolicySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class GateRequest:
         approval_reasons: why a human has to say yes (runbook rule, irreversible step, ...); empty for none.
         labels: of each resource of the plan and of its target, as they are now; only where labels are protected. None,
             or a resource that is missing or None: they could not be read.
+        policy: the limits that policies resolved for this question; None for the gate's own.
     """
 
     execution_id: str
@@ -92,6 +97,7 @@ class GateRequest:
     approval_reasons: tuple[str, ...] = ()
     approval: GrantedApproval | None = None
     labels: Mapping[str, Mapping[str, str] | None] | None = None
+    policy: PolicySettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,11 @@ class PolicySettings:
 Check = Callable[[GateRequest, PolicySettings], Refusal | None]
 
 
+def in_force(request: GateRequest, settings: PolicySettings) -> PolicySettings:
+    """The limits that count for a question: those that policies resolved for it, else the gate's own."""
+    return request.policy or settings
+
+
 def valid_request(request: GateRequest, settings: PolicySettings) -> Refusal | None:  # noqa: ARG001 - shape of a Check
     """No to a request that does not say what it is about."""
     names = ("execution_id", "tenant", "cluster", "runbook_id", "target_key", "plan_hash")
@@ -215,8 +220,9 @@ def decide(request: GateRequest, settings: PolicySettings) -> Refusal | Approval
     Returns:
         The first refusal, or the reasons for asking a human, or None when only the store has a say.
     """
+    limits = in_force(request, settings)
     for check in CHECKS:
-        if refusal := check(request, settings):
+        if refusal := check(request, limits):
             return refusal
     reasons = approval_reasons(request)
     return ApprovalNeeded(reasons) if reasons else None
@@ -271,7 +277,7 @@ def counts(request: GateRequest, settings: PolicySettings) -> tuple[Count, ...]:
     *own, memory = windows(settings)
     given = (
         ("runbook_rate", limits.max_executions_per_hour or NO_LIMIT),
-        ("cluster_rate", settings.max_executions_per_hour_total),
+        ("cluster_rate", in_force(request, settings).max_executions_per_hour_total),
         ("runbook_rate_minute", limits.max_executions_per_minute or NO_LIMIT),
         ("runbook_rate_day", limits.max_executions_per_day or NO_LIMIT),
     )
