@@ -20,6 +20,7 @@ RESERVED = "rootmend:"
 ADMIN = "rootmend:admin"
 API = "rootmend:api"
 ALERTS = "rootmend:alerts"
+BUILT_IN = (ADMIN, API, ALERTS)
 
 
 class AccessError(ValueError):

@@ -40,8 +40,6 @@ class Permission(StrEnum):
     BREAKER_RESET = "breaker:reset"
     POLICIES_READ = "policies:read"
     POLICIES_MANAGE = "policies:manage"
-    CONFIG_READ = "config:read"
-    SERVICE_RUN = "service:run"
     TOKENS_MANAGE = "tokens:manage"
 
 
@@ -72,8 +70,6 @@ MEANINGS: Mapping[Permission, str] = {
     Permission.BREAKER_RESET: "Close the storm breaker before it closes by itself",
     Permission.POLICIES_READ: "See the policies and which one decided",
     Permission.POLICIES_MANAGE: "Change policies, windows and limits",
-    Permission.CONFIG_READ: "See the settings, secrets masked",
-    Permission.SERVICE_RUN: "Start the pipeline and the local stack",
     Permission.TOKENS_MANAGE: "Create, list and revoke API tokens",
 }
 
@@ -92,8 +88,6 @@ IMPLIED: Mapping[Permission, frozenset[Permission]] = {
             Permission.BREAKER_RESET,
             Permission.POLICIES_READ,
             Permission.POLICIES_MANAGE,
-            Permission.CONFIG_READ,
-            Permission.SERVICE_RUN,
             Permission.TOKENS_MANAGE,
         }
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,19 @@ FOREIGN = (
     "ROOTMEND_MAVEN_URL",
     "ROOTMEND_PYPI_URL",
     "ROOTMEND_NPM_URL",
+    "ROOTMEND_TOKEN",
 )
 """Variables that are no settings: they say where files are."""
 
 _PEOPLE: tuple[KeyPath, ...] = (("mail", "ca_file"), ("screenshots", "browser"), ("screenshots", "reports"))
-_PATHS: tuple[KeyPath, ...] = (("kubernetes", "kubeconfig"), ("neo4j", "ca_file"), ("secrets", "folder"), *_PEOPLE)
+_ACCESS: tuple[KeyPath, ...] = (("access", "roles_file"), ("access", "oidc", "ca_file"))
+_PATHS: tuple[KeyPath, ...] = (
+    ("kubernetes", "kubeconfig"),
+    ("neo4j", "ca_file"),
+    ("secrets", "folder"),
+    *_PEOPLE,
+    *_ACCESS,
+)
 _SIMILAR = 60
 """Least similarity, of 100, at which a name is worth suggesting."""
 
@@ -168,14 +176,24 @@ def _anchored(document: Document) -> dict[str, Any]:
     def anchor(text: object) -> object:
         return str(folder / Path(text).expanduser()) if isinstance(text, str) and text else text
 
-    for group, key in _PATHS:
-        if isinstance(inner := values.get(str(group)), Mapping) and inner.get(key):
-            values[str(group)] = {**inner, key: anchor(inner[key])}
+    for place in _PATHS:
+        _anchor_at(values, place, anchor)
     for key in ("paths", "mappings"):
         if isinstance(inner := values.get("runbooks"), Mapping) and isinstance(inner.get(key), list | str):
             paths = inner[key] if isinstance(inner[key], list) else [inner[key]]
             values["runbooks"] = {**inner, key: [p if p == PACKAGED else anchor(p) for p in paths]}
     return values
+
+
+def _anchor_at(values: dict[str, Any], place: KeyPath, anchor: Callable[[object], object]) -> None:
+    """Anchor the path that stands at a place, if one does."""
+    first, *rest = (str(part) for part in place)
+    inner = values.get(first)
+    if rest and isinstance(inner, Mapping):
+        values[first] = copy = dict(inner)
+        _anchor_at(copy, tuple(rest), anchor)
+    elif not rest and inner:
+        values[first] = anchor(inner)
 
 
 def _secret_prefix(given: Mapping[str, Any], own: Mapping[str, str], document: Document) -> str:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
+from services.settings_access import AccessSettings
 from services.settings_base import FilePath, Group, Texts
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
@@ -409,6 +410,7 @@ class Settings(BaseSettings):
     servicenow: ServiceNowSettings = Field(ServiceNowSettings(), description="Tickets in ServiceNow")
     screenshots: ScreenshotSettings = Field(ScreenshotSettings(), description="Pictures of pages, and their baselines")
     api: Api = Field(Api(), description="The HTTP side: health, metrics, receiver, REST API")
+    access: AccessSettings = Field(AccessSettings(), description="Who may do what")
     logging: Logging = Field(Logging(), description="What is logged, and how")
     secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")
     http: Http = Field(Http(), description="Outgoing HTTP of runbooks")

