@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from safety.breaker import Change, Seen, Stopped, StormCall
 from safety.model import Answer, GateRecord, GateRequest
+from safety.scopes import EVERYTHING, Pause, PauseScope, StormScope, Where
 
 
 class Clock(Protocol):
@@ -62,16 +64,31 @@ class Gate(Protocol):
         """Free the target and start its cooldown."""
         ...
 
-    async def pause(self, by: str, reason: str) -> None:
-        """Stop all automation: no new permit, and no further step. Raises GateUnavailable when it did not work."""
+    async def pause(self, by: str, reason: str, scope: PauseScope = EVERYTHING, until: datetime | None = None) -> None:
+        """Stop automation in a scope: no new permit, and no further step. Raises GateUnavailable when it did not work.
+
+        Args:
+            by: who says so.
+            reason: why; everybody who asks is told.
+            scope: what is paused. A second pause of the same scope takes the place of the first.
+            until: it ends by itself then; None for not before somebody lifts it.
+        """
         ...
 
-    async def resume(self, by: str) -> None:
-        """Lift the pause. Raises GateUnavailable when it did not work."""
+    async def resume(self, by: str, scope: PauseScope = EVERYTHING) -> None:
+        """Lift the pause of exactly this scope. Raises GateUnavailable when it did not work."""
         ...
 
-    async def paused(self) -> str | None:
-        """Why automation is paused, or None. Raises GateUnavailable when the store cannot be read."""
+    async def pauses(self) -> Sequence[Pause]:
+        """Every pause that is in force. Raises GateUnavailable when the store cannot be read."""
+        ...
+
+    async def paused(self, where: Where | None = None) -> str | None:
+        """Why automation is paused, or None. Raises GateUnavailable when the store cannot be read.
+
+        Args:
+            where: where an execution acts; None looks at the pause of everything alone.
+        """
         ...
 
     async def restore(self, records: Sequence[GateRecord]) -> None:
@@ -94,16 +111,68 @@ class GateHistory(Protocol):
 class PauseLog(Protocol):
     """Where the pause switch is durable (Neo4j), so that an emptied store cannot forget it."""
 
-    async def paused(self, by: str, reason: str) -> None:
+    async def paused(self, by: str, reason: str, scope: PauseScope = EVERYTHING, until: datetime | None = None) -> None:
         """Record that automation was paused."""
         ...
 
-    async def resumed(self, by: str) -> None:
-        """Record that the pause was lifted."""
+    async def resumed(self, by: str, scope: PauseScope = EVERYTHING) -> None:
+        """Record that the pause of a scope was lifted."""
         ...
 
-    async def in_force(self) -> tuple[str, str] | None:
-        """Who paused and why, or None when automation is not paused."""
+    async def in_force(self) -> Sequence[Pause]:
+        """The pauses that were neither lifted nor ended by themselves."""
+        ...
+
+
+class Breaker(Protocol):
+    """The storm breaker: what it counts and how is told by ``safety.breaker``. All raise GateUnavailable."""
+
+    async def heard(self, seen: Sequence[Seen]) -> Sequence[Change]:
+        """Count what was seen; the scopes that this call has opened."""
+        ...
+
+    async def look(self) -> Sequence[Change]:
+        """Look at what is open; the scopes that this call has closed because it was calm for long enough."""
+        ...
+
+    async def stopped(self) -> Sequence[Stopped]:
+        """What is open, of every tenant."""
+        ...
+
+    async def close(self, scope: StormScope, by: str, reason: str) -> Change | None:
+        """A person closes a scope, and what opened it is forgotten; None when it was not open."""
+        ...
+
+    async def stops(self, where: Where) -> bool:
+        """Whether a storm has stopped an execution there."""
+        ...
+
+    async def hold_back(self, tenant: str, kinds: Mapping[str, int]) -> None:
+        """Count refusals and messages that nobody is told of one by one, for the summary."""
+        ...
+
+    async def due(self) -> Sequence[StormCall]:
+        """What people are to be told now, by the caller and nobody else for a while."""
+        ...
+
+    async def told(self, call: StormCall, *, reached: bool) -> None:
+        """People were told, or could not be reached: then somebody tries again."""
+        ...
+
+
+class StormLog(Protocol):
+    """Where the storm breaker is durable (Neo4j), so that an emptied store cannot forget what it has stopped."""
+
+    async def note(self, change: Change) -> None:
+        """Record that a scope opened or closed. Doing it again changes nothing."""
+        ...
+
+    async def told(self, tenant: str, since: int) -> None:
+        """Record that people were told of the storm that began then."""
+        ...
+
+    async def in_force(self) -> Sequence[tuple[Stopped, bool]]:
+        """What is open, and whether people were told of it."""
         ...
 
 
