@@ -87,7 +87,8 @@ def _explain(problem: dict[str, Any], path: Path, source: Source, above: Path, t
     if problem["type"] == "extra_forbidden":
         return _unknown_key(path, source, above, top)
     if problem["type"] == "missing":
-        message = f"{_shown(path[:-1], above) or 'the runbook'} has no {path[-1]}"
+        whole = "the runbook" if top is Runbook else "the file"
+        message = f"{_shown(path[:-1], above) or whole} has no {path[-1]}"
         return finding("RB103", message, source.key_at(path[:-1]), advice=f"add {path[-1]}:")
     expected = str(problem.get("ctx", {}).get("expected", ""))
     word = source.bare.get(path, "")

@@ -10,6 +10,7 @@ from enum import StrEnum
 from executor.model import Evidence, ExecutionRecord, Outcome, Status, Verdict
 from matcher.model import Candidate, Cause, Incident, Origin, Signal
 from safety.approvals import Approval
+from safety.policies import PolicyUse
 
 
 class DecisionKind(StrEnum):
@@ -65,6 +66,9 @@ class DecisionRecord:
         event_ids: event ids of those inputs; the first one opened the decision.
         alert_keys: identities of the alerts among them.
         received_at: when the first byte came in, for latency.
+        policies: every policy that applied, with its version and what it decided.
+        suggested: what the plan would have changed, one line each, where it was only observed or suggested.
+        suggestion: of a plan that people are only told of; not kept.
     """
 
     id: str
@@ -94,6 +98,9 @@ class DecisionRecord:
     event_ids: tuple[str, ...] = ()
     alert_keys: tuple[str, ...] = ()
     received_at: datetime | None = None
+    policies: tuple[PolicyUse, ...] = ()
+    suggested: tuple[str, ...] = ()
+    suggestion: ExecutionRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,9 @@ def _story(story: Story) -> Iterator[str]:
     yield from _section("Root cause", _causes(decision))
     yield from _section("Target", _target(decision))
     yield from _section("Runbooks looked at", _candidates(decision))
+    yield from _section("Policies", _policies(decision))
     yield from _section("Decision", _answer(decision))
+    yield from _section("Would have changed", decision.suggested)
     for told in story.executions:
         yield ""
         yield from _execution(told)
@@ -134,6 +136,12 @@ def _candidates(decision: DecisionRecord) -> Iterator[str]:
     for candidate in decision.candidates:
         why = candidate.lost_because
         yield f"{candidate.runbook_id} {candidate.version}: {f'not taken, {why}' if why else 'taken'}"
+
+
+def _policies(decision: DecisionRecord) -> Iterator[str]:
+    """Every policy that applied, with the version that did."""
+    for use in decision.policies:
+        yield f"{use.id} (version {use.version}): {', '.join(use.decided) or 'decided nothing'}"
 
 
 def _answer(decision: DecisionRecord) -> Iterator[str]:

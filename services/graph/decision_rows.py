@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from executor.model import Outcome, Status, Verdict
 from matcher.model import Candidate, Cause, Incident, Origin, Signal
+from safety.policies import PolicyUse
 from services.graph.values import dump, instant, moment, pack, unpack
 from services.records import DecisionKind, DecisionRecord, DecisionState, OpenIncident, Repeat, RunbookUse
 
@@ -24,6 +25,7 @@ _SIGNAL = TypeAdapter(Signal)
 _INCIDENT: TypeAdapter[Incident | None] = TypeAdapter(Incident | None)
 _CAUSES: TypeAdapter[tuple[Cause, ...]] = TypeAdapter(tuple[Cause, ...])
 _CANDIDATES: TypeAdapter[tuple[Candidate, ...]] = TypeAdapter(tuple[Candidate, ...])
+_POLICIES: TypeAdapter[tuple[PolicyUse, ...]] = TypeAdapter(tuple[PolicyUse, ...])
 _NUMBERS: TypeAdapter[Mapping[str, float | str]] = TypeAdapter(Mapping[str, float | str])
 
 Properties = dict[str, Any]
@@ -114,6 +116,8 @@ def _facts(decision: DecisionRecord) -> Properties:
         "runbook_id": runbook.id if runbook else None,
         "runbook_version": runbook.version if runbook else None,
         "runbook_sha": runbook.sha if runbook else None,
+        "policies": pack(_POLICIES, decision.policies) if decision.policies else None,
+        "suggested": list(decision.suggested) or None,
         **_incident_facts(decision.incident),
     }
 
@@ -155,6 +159,8 @@ def decision_of(row: Mapping[str, Any]) -> DecisionRecord:
         event_ids=tuple(row.get("event_ids") or ()),
         alert_keys=tuple(row.get("alert_keys") or ()),
         received_at=moment(row.get("received_at")),
+        policies=unpack(_POLICIES, row.get("policies"), ()),
+        suggested=tuple(row.get("suggested") or ()),
     )
 
 

@@ -39,6 +39,7 @@ class Committer:
         handoff: the worker of this process, if it has one. Only a short cut: Kafka carries the request as well, and
             the claim in the graph makes it run once.
         asked: tells people that they are asked.
+        suggested: tells people of a plan that they cannot approve.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Committer:
         hooks: Hooks,
         handoff: Handoff | None = None,
         asked: Asked | None = None,
+        suggested: Asked | None = None,
     ) -> None:
         self._ledger = ledger
         self._gate = gate
@@ -59,6 +61,7 @@ class Committer:
         self._hooks = hooks
         self._handoff = handoff
         self._asked = asked
+        self._suggested = suggested
 
     async def commit(self, written: Sequence[DecisionRecord | Repeat]) -> None:
         """Record, confirm, publish.
@@ -108,6 +111,8 @@ class Committer:
             pending = record.approval is not None and record.approval.status is ApprovalStatus.PENDING
             if self._asked and pending and record.execution:
                 self._asked(record.execution)
+            if self._suggested and record.suggestion:
+                self._suggested(record.suggestion)
 
     async def _as_recorded(self, numbers: Sequence[str]) -> list[DecisionRecord]:
         """Decisions whose input is read again: the crash may have come before they were published."""

@@ -11,6 +11,7 @@ from executor.errors import RemediationError, Temporary, Unmet
 from executor.model import Access, ExecutionRecord, Plan, Status
 from executor.planner import Planner
 from executor.ports import Clock, Hooks
+from executor.reasons import leaves
 from matcher.fingerprint import execution_id
 from matcher.model import Incident, Match
 from runbooks.growth import grows
@@ -19,14 +20,17 @@ from safety import policy
 from safety.approvals import ask
 from safety.blast import Sources, known, measure
 from safety.model import Answer, ApprovalNeeded, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
+from safety.policies import LABELS_UNREADABLE
 from safety.policy import PolicySettings
 from safety.ports import Gate
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
+from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
+from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
 from services.records import DecisionKind, DecisionRecord, RunbookUse
 
-EARLY: tuple[policy.Check, ...] = (policy.protected_namespaces, policy.confidence)
+EARLY: tuple[policy.Check, ...] = (policy.freeze, policy.protected_namespaces, policy.confidence)
 """Checks that need no plan. The gate makes them all again; here they spare the API server a useless plan."""
 
 
@@ -38,6 +42,9 @@ BLAST_UNKNOWN = "blast_radius_unknown"
 
 NOT_COUNTED = "the graph cannot count the blast radius"
 """Why a human is asked where the operator prefers that to a refusal."""
+
+AROUND_CHECKS = frozenset({"freeze", "disabled", "gitops", "disruption_budget"})
+"""Checks of what surrounds a plan, which no record holds."""
 
 LABELS_UNKNOWN = "labels_unknown"
 """The labels of an object could not be read, and some are protected."""
@@ -52,7 +59,10 @@ TEMPORARY_CHECKS = frozenset(
     {
         *("pause", "cooldown", "lock", "runbook_rate", "cluster_rate"),
         *("runbook_rate_minute", "runbook_rate_day", "concurrent", "blast_share"),
+        *("graph_age", "blast_share_workload", "blast_share_namespace", "blast_share_cluster"),
+        *AROUND_CHECKS - {"gitops"},
         *(UNREACHABLE, BLAST_UNKNOWN, LABELS_UNKNOWN, PRECONDITION, SKIPPED),
+        *PASSING,
     }
 )
 """Checks whose no passes with time."""
@@ -67,6 +77,7 @@ class Proposal:
         attempt: counts from 1; of the incident's executions.
         approval: a human's yes to an earlier plan of the same execution.
         same_as: the execution that waits for the answer; a runbook that changed meanwhile does not make it another.
+        ruling: what policies and the ladder of autonomy say; None before they were asked.
     """
 
     located: Located
@@ -75,6 +86,7 @@ class Proposal:
     attempt: int
     approval: GrantedApproval | None = None
     same_as: str = ""
+    ruling: Ruling | None = None
 
     @property
     def execution_id(self) -> str:
@@ -100,6 +112,7 @@ class Permits:
         least_cooldown: the quiet time of a target is never shorter.
         runbooks: those that a plan can call, whose versions are kept with the decision.
         rehearse: asks the API server whether it would take the writes of a plan, for requests that only want to know.
+        rulings: policies and the ladder of autonomy; left out, there are none.
     """
 
     def __init__(
@@ -117,7 +130,11 @@ class Permits:
         planning: int = 16,
         rehearse: Rehearse = not_rehearsed,
         runbooks: Callable[[], Mapping[str, LoadedRunbook]] = dict,
+        rulings: Rulings | None = None,
+        suggestions: str = "",
     ) -> None:
+        self._rulings = rulings or Rulings()
+        self._suggestions = suggestions
         self._runbooks = runbooks
         self._rehearse = rehearse
         self._planner = planner
@@ -146,34 +163,75 @@ class Permits:
     async def _ready(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
         planned = await self.prepare(proposal, now)
         run = proposal.match.incident.signal.run
-        if run is None or not run.dry_run or isinstance(planned, DecisionRecord):
+        if isinstance(planned, DecisionRecord):
             return planned
-        # Only what would be done is asked: nothing is reserved, nothing runs.
-        refused, no = await self._rehearse(planned.plan), self.foreseen(planned)
-        return self._refused(proposal, only_said(planned.plan, refused, no), now, planned)
+        if run is not None and run.dry_run:
+            # Only what would be done is asked: nothing is reserved, nothing runs.
+            refused, no = await self._rehearse(planned.plan), self.foreseen(planned)
+            return self._refused(planned.proposal, only_said(planned.plan, refused, no), now, planned)
+        if held := self._held(planned):
+            return self._only_told(planned, held, now)
+        return planned
+
+    def _held(self, planned: Planned) -> Refusal | None:
+        """Why the runbook may not even ask."""
+        no = policy.decide(planned.request, self._policy)
+        return (planned.proposal.ruling or NO_RULING).holds(planned.plan, no)
+
+    def _only_told(self, planned: Planned, held: Refusal, now: datetime) -> DecisionRecord:
+        """The plan is kept with the decision; where it is suggested, people are told of it."""
+        would = tuple(change.summary for step in leaves(planned.plan.steps) for change in step.changes)
+        record = replace(self._refused(planned.proposal, held, now, planned), suggested=would)
+        if held.check != SUGGESTED:
+            return record
+        execution = self._execution(planned, Status.WAITING_APPROVAL, now)
+        return replace(record, suggestion=as_suggestion(execution, would, self._suggestions))
 
     def foreseen(self, planned: Planned) -> Refusal | ApprovalNeeded | None:
         """What the gate will say, as far as it depends on the plan alone: its memory (locks, rates) is not asked."""
-        return policy.decide(planned.request, self._policy)
+        return self._held(planned) or policy.decide(planned.request, self._policy)
 
     async def prepare(self, proposal: Proposal, now: datetime) -> Planned | DecisionRecord:
         """The plan with the gate's question, or why there is none. Nothing is reserved or changed."""
         incident = proposal.match.incident
-        request = self._request(proposal)
+        sources = self._sources(incident.tenant, incident.cluster)
+        ruling = await self._rulings.before_plan(proposal.match, lambda: labels_of(incident, sources), now)
+        if isinstance(ruling, Refusal):
+            return self._refused(proposal, ruling, now)
+        proposal = replace(proposal, ruling=ruling)
+        request = ruling.on(self._request(proposal))
         for check in EARLY:
-            if refusal := check(request, self._policy):
+            if refusal := check(request, policy.in_force(request, self._policy)):
                 return self._refused(proposal, refusal, now)
         try:
             async with self._slots:
                 plan = await self._planner.plan(proposal.match, proposal.execution_id)
-                asked = await self._measured(request, plan, self._sources(incident.tenant, incident.cluster))
+                return await self._planned(proposal, ruling, plan, now)
         except Unmet as error:
             return self._refused(proposal, Refusal(SKIPPED if error.skip else PRECONDITION, str(error)), now)
         except Temporary as error:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
             return self._not_planned(proposal, "plan", str(error), now)
+
+    async def _planned(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Planned | DecisionRecord:
+        """A plan with the gate's question about it."""
+        incident = proposal.match.incident
+        ruled = await self._ruled(proposal, ruling, plan, now)
+        if isinstance(ruled, Refusal):
+            return self._refused(proposal, ruled, now)
+        proposal = replace(proposal, ruling=ruled)
+        sources = self._sources(incident.tenant, incident.cluster)
+        asked = await self._measured(ruled.on(self._request(proposal)), plan, sources)
+        asked = replace(asked, approval_reasons=(*asked.approval_reasons, *ruled.asks(plan)))
         return Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
+
+    async def _ruled(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Ruling | Refusal:
+        """The ruling with what holds in the other namespaces that the plan writes to."""
+        incident, labels = proposal.match.incident, None
+        if self._rulings.needs_labels_for(proposal.match, plan):
+            labels = await labels_of(incident, self._sources(incident.tenant, incident.cluster))
+        return self._rulings.after_plan(ruling, proposal.match, plan, labels, now)
 
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
@@ -292,6 +350,7 @@ class Permits:
 
     @staticmethod
     def _record(proposal: Proposal, kind: DecisionKind, now: datetime, **facts: object) -> DecisionRecord:
+        ruling = proposal.ruling or NO_RULING
         return record_of(
             proposal.located.case,
             kind,
@@ -300,6 +359,7 @@ class Permits:
             attempt=proposal.attempt,
             candidates=proposal.match.candidates,
             runbook=runbook_use(proposal.match.runbook),
+            policies=ruling.resolved.uses,
             **incident_facts(proposal.located, proposal.match.incident),
             **facts,
         )
@@ -379,7 +439,12 @@ def asked_again(request: GateRequest, runbook: Runbook, plan: Plan) -> GateReque
     return replace(request, limits=replace(request.limits, ask_again_after=after, ask_again_seconds=within))
 
 
-_UNKNOWN = {"blast_radius": BLAST_UNKNOWN, "blast_share": BLAST_UNKNOWN, "protected_label": LABELS_UNKNOWN}
+_UNKNOWN = {
+    LABELS_UNREADABLE: LABELS_UNKNOWN,
+    "blast_radius": BLAST_UNKNOWN,
+    "blast_share": BLAST_UNKNOWN,
+    "protected_label": LABELS_UNKNOWN,
+}
 """What a check is called when its no only means that something could not be measured."""
 
 
@@ -394,6 +459,36 @@ def _told(match: Match) -> dict[str, object]:
 _SUGGESTION = (
     "{{ execution.runbook }} is suggested for {{ incident.symptom.reason }} on {{ target.kind }}/{{ target.name }}: "
     "it waits for a yes (rb approvals list)"
+)
+
+
+async def labels_of(incident: Incident, sources: Sources) -> Mapping[str, str] | None:
+    """Labels of the target as it is now; None when they cannot be read."""
+    target = incident.target
+    resource = "/".join(part for part in (target.kind, target.namespace, target.name) if part)
+    found = await known(sources.labels([resource]))
+    return None if found is None else found.get(resource)
+
+
+def as_suggestion(record: ExecutionRecord, would: Sequence[str], channel: str) -> ExecutionRecord:
+    """An execution that will not be, as people are told of it.
+
+    Where the runbook's author wants questions asked, suggestions are told as well; else in Slack.
+    """
+    asked = record.notification.get("on_approval") or {}
+    channels = {name: {**content, "message": _SUGGESTED} for name, content in asked.items() if content}
+    context = {**record.plan.context, "suggestion": {"changes": list(would)}}
+    return record.model_copy(
+        update={
+            "notification": {MOMENT: channels or {"slack": {"channel": channel, "message": _SUGGESTED}}},
+            "plan": record.plan.model_copy(update={"context": context}),
+        }
+    )
+
+
+_SUGGESTED = (
+    "{{ execution.runbook }} suggests for {{ incident.symptom.reason }} on {{ target.kind }}/{{ target.name }}: "
+    "{{ suggestion.changes | join('; ') }}. Nothing is done and nothing can be approved: rb explain {{ incident.id }}"
 )
 
 
