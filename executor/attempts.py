@@ -21,6 +21,7 @@ from executor.retrying import Again, after_attempt, kind_of, share
 from executor.settings import ExecutorSettings
 from executor.timing import seconds_left
 from runbooks.model import RetryOn
+from runbooks.secret_refs import references_in
 
 T = TypeVar("T")
 
@@ -107,6 +108,7 @@ class Attempts:
                 await self._paused(step, run)
             intended = False
             try:
+                await self._within(self._limit(step, run), self._secrets_there(ready))
                 saved = await self._within(self._limit(step, run), action.prepare(ready, stamp, self._world))
                 saved_first = saved if saved_first is None else saved_first
                 self._halt.acting.add(run.id)
@@ -213,6 +215,17 @@ class Attempts:
         due = last.finished_at + timedelta(seconds=again.pause_seconds if again else 0)
         if (left := (due - self._book.now()).total_seconds()) > 0:
             await self._world.clock.sleep(left)
+
+    async def _secrets_there(self, step: PlannedStep) -> None:
+        """Fetch what the step refers to before its intent: then a provider that is away leaves nothing in doubt.
+
+        Raises:
+            MissingSecret: nobody has one of them.
+            NotConfigured: a provider does not let us in.
+            Unavailable: a provider is away; the step's retries apply.
+        """
+        for name in sorted(references_in(step.params)):
+            await self._world.secrets.get(name)
 
     async def _resolved(self, step: PlannedStep, phase: str) -> PlannedStep:
         """The step with its changes; one that could not be shown in advance is planned now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -195,7 +195,11 @@ class Secrets(Protocol):
     """Secret values, fetched at the moment of use, never stored."""
 
     async def get(self, name: str) -> str:
-        """The value. Raises ``MissingSecret``."""
+        """The value. Raises ``MissingSecret``, ``NotConfigured``, ``Unavailable``."""
+        ...
+
+    def forget(self, names: Collection[str]) -> None:
+        """A target refused these: whoever keeps them in memory asks for them anew."""
         ...
 
 

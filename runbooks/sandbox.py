@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from runbooks.filters import ALL, FUNCTIONS, MAX_TEXT, bounded
 from runbooks.findings import did_you_mean
 from runbooks.quantities import Quantity, plain
-from runbooks.secret_refs import SecretNames, to_json
+from runbooks.secret_refs import SecretNames, field_reference, to_json
 
 MAX_TEMPLATE = 256 * 1024
 _MAX_POWER = 64
@@ -91,6 +91,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """A field of the data, else one of the allowed methods."""
         if isinstance(obj, SecretNames | Lenient):
             return obj.reference(attribute)
+        if isinstance(obj, str) and (field := field_reference(obj, attribute)) is not None:
+            return field
         # ``output.items`` means the field of a Kubernetes list, not the method of the mapping.
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]

@@ -55,6 +55,12 @@ class SecretNames:
         return f"__secret:{name}__"
 
 
+def field_reference(value: object, field: str) -> str | None:
+    """The reference to a field of a secret (``secrets.NAME.FIELD``); None when the value is no reference by itself."""
+    found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+    return SecretNames().reference(f"{found[1]}.{field}") if found and not found[2] else None
+
+
 def secret_of(value: object) -> str | None:
     """The secret that a value of the settings stands for: ``{{ secrets.NAME }}`` and nothing else; None for others."""
     found = _PARAMETER.fullmatch(value) if isinstance(value, str) else None

@@ -98,6 +98,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("rootmend_runbooks_loaded", Gauge, "Runbooks in force"),
     Metric("rootmend_runbooks_rejected", Gauge, "Runbook files that were refused and are not in force as they stand"),
     Metric("rootmend_dependency_up", Gauge, "1 when the dependency answered the last check, else 0", ("name",)),
+    Metric("rootmend_secret_readable", Gauge, "1 when the last look could fetch the secret, else 0", ("secret",)),
+    Metric("rootmend_secret_rotations_total", Counter, "Rotations that were noticed", ("secret",)),
+    Metric("rootmend_secret_expires_seconds", Gauge, "Until the secret runs out, as of the last look", ("secret",)),
     Metric("rootmend_build_info", Gauge, "Always 1; the version is the label", ("version",)),
 )
 
@@ -123,6 +126,7 @@ EVENTS: Mapping[str, str] = {
     "lag": "topic, partition, value",
     "runbook.metric": "runbook, metric, value (published by metrics_publish)",
     "runbooks.loaded": "loaded, rejected",
+    "secret.checked": "secret_name, readable, rotated, seconds_left (none: it does not run out)",
     "dependency": "dependency, up",
 }
 """Events that the metrics listen to, with their facts. Other events and facts are ignored."""
@@ -190,6 +194,7 @@ class Metrics:
             lambda f: self._set("rootmend_runbook_metric", f["value"], runbook=f["runbook"], name=f["metric"]),
         )
         yield "runbooks.loaded", self._runbooks_loaded
+        yield "secret.checked", self._secret_checked
         yield "dependency", lambda f: self._set("rootmend_dependency_up", 1 if f["up"] else 0, name=f["dependency"])
 
     def _execution_entered(self, facts: Mapping[str, Any]) -> None:
@@ -248,6 +253,13 @@ class Metrics:
     def _kpi_measured(self, facts: Mapping[str, Any]) -> None:
         met = "true" if facts["met"] else "false"
         self._add("runbook_kpis_total", 1, runbook_name=facts["runbook"], kpi=facts["kpi"], met=met)
+
+    def _secret_checked(self, facts: Mapping[str, Any]) -> None:
+        name = facts["secret_name"]
+        self._set("rootmend_secret_readable", 1 if facts["readable"] else 0, secret=name)
+        self._add("rootmend_secret_rotations_total", 1 if facts["rotated"] else 0, secret=name)
+        if facts.get("seconds_left") is not None:
+            self._set("rootmend_secret_expires_seconds", facts["seconds_left"], secret=name)
 
     def _runbooks_loaded(self, facts: Mapping[str, Any]) -> None:
         self._set("rootmend_runbooks_loaded", facts["loaded"])

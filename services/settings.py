@@ -74,11 +74,18 @@ FOREIGN = (
 """Variables that are no settings: they say where files are."""
 
 _PEOPLE: tuple[KeyPath, ...] = (("mail", "ca_file"), ("screenshots", "browser"), ("screenshots", "reports"))
+_SECRETS: tuple[KeyPath, ...] = (
+    ("secrets", "folder"),
+    ("secrets", "file"),
+    ("secrets", "vault", "token_file"),
+    ("secrets", "vault", "secret_id_file"),
+    ("secrets", "vault", "ca_file"),
+)
 _ACCESS: tuple[KeyPath, ...] = (("access", "roles_file"), ("access", "oidc", "ca_file"))
 _PATHS: tuple[KeyPath, ...] = (
     ("kubernetes", "kubeconfig"),
     ("neo4j", "ca_file"),
-    ("secrets", "folder"),
+    *_SECRETS,
     *_PEOPLE,
     *_ACCESS,
 )

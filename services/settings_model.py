@@ -30,6 +30,8 @@ from services.settings_people import (
     ServiceNowSettings,
     TeamsSettings,
 )
+from services.settings_slack import Slack
+from services.settings_secrets import SecretSources
 
 PREFIX = "ROOTMEND_"
 DELIMITER = "__"
@@ -271,14 +273,6 @@ class Approvals(Group):
     _longer_than_zero = field_validator("timeout")(_positive)
 
 
-class Slack(Group):
-    """Messages to people."""
-
-    token: SecretStr | None = Field(None, description="Bot token; without one nothing is posted")
-    base_url: str = Field("https://slack.com/api/", pattern=r"^https?://.+", description="API that speaks Slack's")
-    channel: str = Field("", description="Channel of messages whose runbook names none")
-
-
 class Api(Group):
     """The HTTP side: health, metrics, Alertmanager receiver, REST API."""
 
@@ -313,13 +307,6 @@ class Logging(Group):
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity")
     format: Literal["auto", "json", "human"] = Field("auto", description="auto: human on a terminal, else JSON")
-
-
-class SecretSources(Group):
-    """Where ``{{ secrets.NAME }}`` comes from, at the moment of use."""
-
-    env_prefix: str = Field("ROOTMEND_SECRET_", min_length=1, description="Variables that hold secrets begin so")
-    folder: FilePath | None = Field(None, description="Folder with one file for each secret, as Kubernetes mounts them")
 
 
 class Http(Group):
@@ -402,7 +389,7 @@ class Settings(BaseSettings):
     gate: Gate = Field(Gate(), description="Limits on top of those of each runbook; the stricter counts")
     execution: Execution = Field(Execution(), description="Running plans")
     approvals: Approvals = Field(Approvals(), description="Asking people")
-    slack: Slack = Field(Slack(), description="Messages to people")
+    slack: Slack = Field(Slack(), description="Messages and questions to people in Slack")
     teams: TeamsSettings = Field(TeamsSettings(), description="Cards in Microsoft Teams")
     pagerduty: PagerDutySettings = Field(PagerDutySettings(), description="Pages for the people on call")
     mail: MailSettings = Field(MailSettings(), description="Mail to people")
@@ -431,6 +418,8 @@ class Settings(BaseSettings):
             raise ValueError("api.max_body_bytes must not exceed kafka.max_message_bytes")
         if self.gate.lock_lease.total_seconds() <= self.execution.lease_seconds:
             raise ValueError("gate.lock_lease must be longer than execution.lease_seconds")
+        if self.slack.mode == "http" and not self.api.enabled:
+            raise ValueError("slack.mode http needs api.enabled: Slack calls the HTTP side")
         return self
 
     @classmethod

@@ -22,6 +22,7 @@ _QUOTED = 200
 _SERVER_ERROR, _TOO_MANY = 500, 429
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _OK, _MULTIPLE = 200, 300
+_DENIED = (401, 403)
 _KEPT_HEADERS = ("content-type", "etag", "last-modified", "location", "retry-after")
 
 
@@ -102,6 +103,8 @@ async def call(wanted: Call, key: str, world: World) -> Answer:
     revealed = await reveal({"url": wanted.url, "headers": wanted.headers, "body": wanted.body}, world.secrets)
     with revealed.hiding():
         status, headers, text = await _tried(wanted, revealed, key, world)
+    if status in _DENIED and revealed.names:
+        world.secrets.forget(revealed.names)  # it may have been rotated: the next try asks its provider
     kept = {name.lower(): revealed.hide(value) for name, value in headers.items() if name.lower() in _KEPT_HEADERS}
     answer = Answer(status, kept, revealed.hide(text))
     if not _expected(wanted, status):

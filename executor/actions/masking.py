@@ -8,6 +8,7 @@ from typing import Any
 
 from executor.errors import RemediationError
 from executor.ports import KubeObject, Secrets
+from runbooks.secret_refs import references_in
 from runbooks.templates import resolve_references
 
 MASK = "***"
@@ -41,10 +42,12 @@ class Revealed:
 
     Attributes:
         value: for the one call that needs it; never stored.
+        names: of the secrets in it.
     """
 
-    def __init__(self, value: Any, secrets: list[str]) -> None:
+    def __init__(self, value: Any, secrets: list[str], names: frozenset[str] = frozenset()) -> None:
         self.value = value
+        self.names = names
         # Longest first: a secret may be part of another.
         self._secrets = sorted({text for text in secrets if len(text) >= _SHORTEST}, key=len, reverse=True)
 
@@ -88,4 +91,4 @@ async def reveal(value: Any, secrets: Secrets) -> Revealed:
         found.append(secret)
         return secret
 
-    return Revealed(await resolve_references(value, lookup), found)
+    return Revealed(await resolve_references(value, lookup), found, references_in(value))

@@ -20,7 +20,6 @@ from services.people import make_people
 from services.pipeline.act import Holding, Worker
 from services.pipeline.progress import Progress
 from services.plugins import all_actions
-from services.secrets import SecretProvider
 from services.settings import Settings
 
 
@@ -36,12 +35,7 @@ def world(parts: Parts) -> World:
             channel=settings.slack.channel,
         ),
         graph=Neo4jGraphReader(parts.graph),
-        secrets=SecretProvider(
-            os.environ,
-            prefix=settings.secrets.env_prefix,
-            folder=settings.secrets.folder,
-            on_read=masker.register,
-        ),
+        secrets=parts.secrets.store,
         clock=parts.clock,
         people=make_people(settings, parts.http, parts.clock, masker.register),
         screens=open_screens(settings),

@@ -36,6 +36,7 @@ from services.logs import LogHooks, masker
 from services.metrics import Metrics
 from services.pipeline.catalog import Catalog
 from services.plugins import all_actions
+from services.secrets.make import Secrets, make_secrets
 from services.settings import Settings
 
 
@@ -73,6 +74,7 @@ class Parts:
     approvals: Neo4jApprovalStore
     permits: Neo4jPermitLedger
     http: HttpClient
+    secrets: Secrets
     stack: AsyncExitStack
     history: SqlHistory | None = None
 
@@ -131,6 +133,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(cluster.close)
         http = HttpClient()
         stack.push_async_callback(http.close)
+        secrets = make_secrets(settings.secrets, os.environ, clock, masker.register, cluster)
+        stack.push_async_callback(secrets.store.close)
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
@@ -164,6 +168,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             approvals=Neo4jApprovalStore(graph),
             permits=Neo4jPermitLedger(graph),
             http=http,
+            secrets=secrets,
             stack=stack.pop_all(),
             history=history,
         )

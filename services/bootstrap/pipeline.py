@@ -22,6 +22,7 @@ from services.pipeline.permit import Permits
 from services.pipeline.questions import Questions
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.schedule import Scheduler
+from services.secrets.rotation import RotationWatch
 from services.settings import Settings
 
 
@@ -77,6 +78,9 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
             worker=worker,
         )
         duties.append(("orphans", care.sweep))
+    if worker and parts.secrets.rotation:
+        watch = RotationWatch(parts.secrets.store, parts.secrets.rotation, parts.clock, parts.hooks.event)
+        duties.append(("secrets", watch.sweep))
     if Role.SCHEDULE in roles:
         duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))

@@ -86,8 +86,22 @@ def missing_files(settings: Settings) -> Iterator[str]:
         yield f"mail.ca_file: there is no file {settings.mail.ca_file}"
     if settings.screenshots.browser is not None and not settings.screenshots.browser.is_file():
         yield f"screenshots.browser: there is no file {settings.screenshots.browser}"
-    if settings.secrets.folder is not None and not settings.secrets.folder.is_dir():
-        yield f"secrets.folder: there is no folder {settings.secrets.folder}"
+    yield from missing_for_secrets(settings)
+
+
+def missing_for_secrets(settings: Settings) -> Iterator[str]:
+    """What keeps secrets from being found, as far as it shows without asking anybody."""
+    from services.config_files import ConfigError  # noqa: PLC0415 - keeps rb --help quick
+    from services.secrets.make import checked_file  # noqa: PLC0415 - as above
+
+    chosen = settings.secrets
+    if chosen.folder is not None and not chosen.folder.is_dir():
+        yield f"secrets.folder: there is no folder {chosen.folder}"
+    if chosen.file is not None:
+        try:
+            checked_file(chosen, chosen.file)
+        except ConfigError as error:
+            yield from error.problems
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -123,9 +123,10 @@ async def _all(
 async def _ports(settings: Settings, live: tuple[str, ...], stack: Any) -> Mapping[str, Any]:
     """The real ports that were asked for."""
     from services.bootstrap import open_screens  # noqa: PLC0415 - keeps rb --help quick
+    from services.clock import SystemClock  # noqa: PLC0415 - as above
     from services.http_client import HttpClient  # noqa: PLC0415 - as above
     from services.logs import masker  # noqa: PLC0415 - as above
-    from services.secrets import SecretProvider  # noqa: PLC0415 - as above
+    from services.secrets.make import make_secrets  # noqa: PLC0415 - as above
 
     found: dict[str, Any] = {}
     if "http" in live:
@@ -135,10 +136,9 @@ async def _ports(settings: Settings, live: tuple[str, ...], stack: Any) -> Mappi
     if "screens" in live:
         found["screens"] = open_screens(settings)
     if "secrets" in live:
-        chosen = settings.secrets
-        found["secrets"] = SecretProvider(
-            os.environ, prefix=chosen.env_prefix, folder=chosen.folder, on_read=masker.register
-        )
+        # Kubernetes Secrets are those of a cluster, and a trial has none of its own.
+        found["secrets"] = store = make_secrets(settings.secrets, os.environ, SystemClock(), masker.register).store
+        stack.push_async_callback(store.close)
     return found
 
 

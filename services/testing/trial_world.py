@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -166,6 +166,9 @@ class DeclaredSecrets:
         if name not in self._values:
             raise MissingSecret(f"no secret {name!r} is declared (secrets)")
         return self._values[name]
+
+    def forget(self, names: Collection[str]) -> None:
+        """Nothing is kept: made-up values do not change."""
 
 
 class Told:

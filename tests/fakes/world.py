@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -110,12 +110,16 @@ class FakeSecrets:
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         self.values = dict(values or {})
         self.asked: list[str] = []
+        self.forgotten: list[str] = []
 
     async def get(self, name: str) -> str:
         self.asked.append(name)
         if name not in self.values:
             raise MissingSecret(f"there is no secret {name!r}")
         return self.values[name]
+
+    def forget(self, names: Collection[str]) -> None:
+        self.forgotten += sorted(names)
 
 
 class FakeGraphReader:

@@ -12,7 +12,7 @@ import pytest
 from executor.errors import MissingSecret, NotConfigured, Permanent, Unavailable
 from services.chat import SlackChat
 from services.http_client import HttpClient
-from services.secrets import SecretProvider
+from services.secrets.local import SecretProvider
 
 
 def client(answer, **more):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from executor.errors import MissingSecret
@@ -56,6 +56,9 @@ class SecretProvider:
         raise MissingSecret(
             f"there is no secret {name!r}; set {where}; {did_you_mean(name, self.names())}".rstrip("; ")
         )
+
+    def forget(self, names: Collection[str]) -> None:
+        """Nothing is kept: variables do not change, and files are read at each use."""
 
     def names(self) -> frozenset[str]:
         """The names of all secrets, for advice."""
