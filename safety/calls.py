@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
-from safety.keys import Keys, Place
+from safety.axes import Place, buckets_of, concurrent_check
+from safety.keys import Keys
+from safety.limits import Bounds, bounds, place_of
 from safety.model import GateRecord, GateRequest
-from safety.policy import PolicySettings, concurrent, counts, windows
+from safety.policy import PolicySettings, where_of
+from safety.scopes import Where, storm_scopes
 from safety.scripts import Script, Scripts
 
 
@@ -20,6 +25,13 @@ class Call(NamedTuple):
     script: Script
     keys: Sequence[str]
     args: Sequence[str | int]
+
+
+class Located(NamedTuple):
+    """The keys of an execution, from ``Keys.of_execution``, and how many counts are among them."""
+
+    keys: Sequence[str]
+    counts: int
 
 
 def milliseconds(seconds: float) -> int:
@@ -38,22 +50,54 @@ def since_1970(moment: datetime | None) -> int:
     return int(moment.timestamp() * 1000) if moment else 0
 
 
-def place_of(request: GateRequest | GateRecord) -> Place:
-    """Where the keys of an execution are."""
-    return Place(request.tenant, request.cluster, request.runbook_id)
+def joined(namespaces: Sequence[str]) -> str:
+    """Namespaces as one text."""
+    return ",".join(quote(namespace, safe="") for namespace in namespaces)
+
+
+def parted(text: str) -> tuple[str, ...]:
+    """The namespaces that ``joined`` made a text of."""
+    return tuple(unquote(part) for part in text.split(",") if part)
+
+
+def blast_of(record: GateRecord, settings: PolicySettings) -> int:
+    """What a restored execution takes of the budget: where nobody recorded it, as much as any may."""
+    return settings.max_blast_radius if record.blast is None else record.blast
+
+
+def _limits(found: Bounds) -> Mapping[str, object]:
+    """The limits of one bucket, as ``gate.lua`` reads them."""
+    axis = found.bucket.axis
+    told: dict[str, object] = {
+        "memory": milliseconds(axis.memory_seconds),
+        "live": axis.live,
+        "rates": [(rate.check, rate.limit, milliseconds(rate.within_seconds)) for rate in found.rates],
+        "axis": axis.name,
+        "facts": found.bucket.facts,
+    }
+    if found.concurrent is not None:
+        told["concurrent"] = (concurrent_check(axis.name), found.concurrent)
+    if found.blast is not None:
+        told["blast"] = found.blast
+    if found.asks is not None:
+        told["asks"] = (found.asks.limit, milliseconds(found.asks.within_seconds))
+    return told
+
+
+def where_text(where: Where, *, storms: bool = False) -> str:
+    """Where an execution acts, as the scripts read it. Without ``storms`` no storm stops it."""
+    told: dict[str, object] = {"tenant": where.tenant, "cluster": where.cluster, "runbook": where.runbook}
+    told |= {"target": where.target, "namespaces": list(where.namespaces)}
+    return json.dumps(told | {"storm": [scope.key for scope in storm_scopes(where)] if storms else []})
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Writes the calls. ``at`` are the keys of an execution, from ``Keys.of_execution``."""
+    """Writes the calls."""
 
     lua: Scripts
     keys: Keys
     settings: PolicySettings
-
-    @property
-    def _windows(self) -> list[str | int]:
-        return [milliseconds(seconds) for seconds in windows(self.settings)]
 
     @property
     def _lease(self) -> int:
@@ -65,34 +109,47 @@ class Calls:
         args += [request.tenant, request.cluster, request.runbook_id, request.plan_hash]
         args += [request.approval.approval_id if request.approval else ""]
         args += [milliseconds(self.settings.provisional_ttl_seconds), milliseconds(self.settings.permit_ttl_seconds)]
-        args += [concurrent(request)]
-        for count in counts(request, self.settings):
-            window, within = milliseconds(count.window_seconds), milliseconds(count.within_seconds)
-            args += [count.check, count.limit, window, within]
-        keys = self.keys.of_request(request.execution_id, request.target_key, place_of(request))
+        place = place_of(request)
+        limits = [_limits(found) for found in bounds(request, self.settings)]
+        args += [request.blast.count or 0, joined(place.namespaces), json.dumps(limits)]
+        args += [where_text(where_of(request), storms=self.settings.storm_breaker)]
+        keys = self.keys.of_request(request.execution_id, request.target_key, place)
         return Call(self.lua.gate, keys, args)
 
-    def confirm(self, execution_id: str, at: Sequence[str]) -> Call:
+    def paused(self, where: Where | None) -> Call:
+        """Look at the pauses."""
+        keys = [self.keys.primed, self.keys.pause, self.keys.pauses]
+        return Call(self.lua.paused, keys, [where_text(where) if where else ""])
+
+    def confirm(self, execution_id: str, at: Located) -> Call:
         """Confirm a reservation."""
-        return Call(self.lua.confirm, at[:-1], [execution_id, self._lease, *self._windows])
+        return Call(self.lua.confirm, at.keys, [execution_id, at.counts, self._lease])
 
-    def renew(self, execution_id: str, at: Sequence[str], token: int) -> Call:
+    def renew(self, execution_id: str, at: Located, token: int) -> Call:
         """Extend a lock."""
-        return Call(self.lua.renew, at, [execution_id, token, self._lease, *self._windows])
+        return Call(self.lua.renew, at.keys, [execution_id, at.counts, self._lease, token])
 
-    def release(self, execution_id: str, at: Sequence[str], cooldown_seconds: float) -> Call:
+    def release(self, execution_id: str, at: Located, cooldown_seconds: float) -> Call:
         """Free a target, start its cooldown."""
-        return Call(self.lua.release, at[:-1], [execution_id, milliseconds(cooldown_seconds), *self._windows])
+        return Call(self.lua.release, at.keys, [execution_id, at.counts, milliseconds(cooldown_seconds)])
 
-    def cancel(self, execution_id: str, at: Sequence[str]) -> Call:
+    def cancel(self, execution_id: str, at: Located) -> Call:
         """Give back a reservation."""
-        return Call(self.lua.cancel, at, [execution_id])
+        return Call(self.lua.cancel, at.keys, [execution_id, at.counts])
+
+    def locate(self, execution_id: str, target_key: str, place: Place) -> Located:
+        """The keys of an execution."""
+        keys = self.keys.of_execution(execution_id, target_key, place)
+        return Located(keys, len(buckets_of(place, target_key)))
 
     def restore(self, record: GateRecord) -> Call:
         """Write what a durable record says."""
-        args: list[str | int] = [record.execution_id, record.tenant, record.cluster, record.runbook_id]
+        place = place_of(record)
+        at = self.locate(record.execution_id, record.target_key, place)
+        args: list[str | int] = [record.execution_id, at.counts, self._lease]
+        args += [record.tenant, record.cluster, record.runbook_id, joined(place.namespaces)]
         args += [record.plan_hash, record.approval_id, record.token]
         args += [since_1970(record.granted_at), since_1970(record.expires_at), int(record.holds_target)]
-        args += [since_1970(record.cooldown_until), self._lease, *self._windows]
-        keys = self.keys.of_execution(record.execution_id, record.target_key, place_of(record))
-        return Call(self.lua.restore, keys, args)
+        args += [since_1970(record.cooldown_until), blast_of(record, self.settings)]
+        args += [milliseconds(bucket.axis.memory_seconds) for bucket in buckets_of(place, record.target_key)]
+        return Call(self.lua.restore, at.keys, args)

@@ -13,11 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from safety import policy, replies
-from safety.calls import milliseconds, since_1970
+from safety.axes import Place
+from safety.breaker import Stopped
+from safety.calls import blast_of, milliseconds, since_1970
 from safety.errors import GateUnavailable
-from safety.keys import Place
+from safety.limits import bounds, place_of
+from safety.memory_counts import Counts, Live
 from safety.model import Answer, ApprovalNeeded, GateRecord, GateRequest, Refusal
 from safety.ports import Clock
+from safety.scopes import EVERYTHING, Pause, PauseScope, StormScope, Where, storm_scopes
 
 
 class HandClock:
@@ -56,6 +60,7 @@ class Reservation:
     expires: int
     approval: str
     state: str = "provisional"
+    blast: int = 0
 
 
 @dataclass
@@ -64,10 +69,11 @@ class State:
 
     primed: bool = True
     pause: tuple[str, str] | None = None
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    storms: dict[StormScope, Stopped] = field(default_factory=dict)
     targets: dict[tuple[str, str], Target] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
-    rates: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)
-    running: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
     places: dict[str, Place] = field(default_factory=dict)
 
 
@@ -119,7 +125,6 @@ class MemoryGate:
         decided = policy.decide(request, self.settings)
         if isinstance(decided, Refusal):
             return decided
-        self._places[request.execution_id] = Place(request.tenant, request.cluster, request.runbook_id)
         if self.away or not self.state.primed:
             return self._without_store(request, decided)
         self._unbacked.discard(request.execution_id)
@@ -146,23 +151,14 @@ class MemoryGate:
         return replies.permit(request, self._last_token, expires, request.approval.approval_id)
 
     def _again(self, request: GateRequest, needed: ApprovalNeeded | None) -> ApprovalNeeded | None:
-        count = policy.counts(request, self.settings)[-1]
-        if count.limit < 0:
-            return None
-        used = self._used(request, len(policy.windows(self.settings)) - 1, count)
-        return replies.again(needed, used, count.within_seconds) if count.limit <= used else None
-
-    def _used(self, request: GateRequest, number: int, count: policy.Count) -> int:
-        place = self._places[request.execution_id]
-        after = self._now + milliseconds(count.window_seconds) - milliseconds(count.within_seconds)
-        entries = self.state.rates.get(_count_keys(place, request.target_key)[number], {})
-        counted = len([until for until in entries.values() if until > after])
-        return counted - (entries.get(request.execution_id, after) > after)
+        found = bounds(request, self.settings)
+        counted = self.state.counts.asks(request.execution_id, request.tenant, found, self._now)
+        return replies.again(needed, counted) if counted else None
 
     def _no(self, request: GateRequest, target: Target, held: bool) -> Refusal | None:
         now = self._now
-        if self.state.pause:
-            return replies.refusal("pause", {"by": self.state.pause[0], "reason": self.state.pause[1]})
+        if stopped := self._stopped(policy.where_of(request)):
+            return stopped
         if held:
             facts: dict[str, float | str] = {
                 "holder": target.holder,
@@ -174,35 +170,35 @@ class MemoryGate:
             return replies.refusal(
                 "cooldown", {"after": target.cooled_by, "seconds_left": (target.cooling - now) / 1000}
             )
-        most, running = policy.concurrent(request), self.state.running.get((request.tenant, request.runbook_id), {})
-        used = sum(1 for who, until in running.items() if until > now and who != request.execution_id)
-        if 0 <= most <= used:
-            return replies.refusal("concurrent", {"used": float(used), "limit": float(most)})
-        for number, count in enumerate(policy.counts(request, self.settings)[:-1]):
-            # Most limits are not set, and what counts for a day is long.
-            used = self._used(request, number, count) if count.limit >= 0 else 0
-            if 0 <= count.limit <= used:
-                return replies.refusal(count.check, {"used": float(used), "limit": float(count.limit)})
+        found, blast = bounds(request, self.settings), request.blast.count or 0
+        return self.state.counts.no(request.execution_id, request.tenant, blast, found, now)
+
+    def _stopped(self, where: Where) -> Refusal | None:
+        """The no of a pause or a storm."""
+        if found := self._paused(where):
+            by, reason, scope = found
+            return replies.refusal("pause", {"by": by, "reason": reason} | ({"scope": scope} if scope else {}))
+        for scope_ in storm_scopes(where) if self.settings.storm_breaker else ():
+            if storm := self.state.storms.get(scope_):
+                return replies.refusal("storm", storm.numbers)
         return None
 
     def _reserve(self, request: GateRequest, target: Target) -> Answer:
         now, settings = self._now, self.settings
         token = max(target.token + 1, now)
-        self.state.places[request.execution_id] = self._places[request.execution_id]
+        place = place_of(request)
+        self._places[request.execution_id] = self.state.places[request.execution_id] = place
         lapses, expires = (
             now + milliseconds(settings.provisional_ttl_seconds),
             now + milliseconds(settings.permit_ttl_seconds),
         )
         approval = request.approval.approval_id if request.approval else ""
-        self.state.reservations[request.execution_id] = Reservation(request.plan_hash, token, now, expires, approval)
+        blast = request.blast.count or 0
+        reserved = Reservation(request.plan_hash, token, now, expires, approval, blast=blast)
+        self.state.reservations[request.execution_id] = reserved
         key = (request.tenant, request.target_key)
         self.state.targets[key] = replace(target, holder=request.execution_id, token=token, until=lapses)
-        place = self._places[request.execution_id]
-        self._runs(request.execution_id, place, lapses)
-        for rate in _count_keys(place, request.target_key):
-            entries = self.state.rates.setdefault(rate, {})
-            _forget(entries, now)
-            entries[request.execution_id] = max(entries.get(request.execution_id, 0), lapses)
+        self.state.counts.reserve(request.execution_id, place, request.target_key, now, Live(lapses, blast))
         return replies.permit(request, token, expires, approval)
 
     def _find(self, execution_id: str, target_key: str) -> Found | None:
@@ -212,21 +208,14 @@ class MemoryGate:
         key = (place.tenant, target_key)
         return Found(place, self.state.reservations.get(execution_id), key, self.state.targets.get(key, Target()))
 
-    def _count(self, execution_id: str, target_key: str, place: Place, granted: int) -> None:
-        for key, window in zip(_count_keys(place, target_key), policy.windows(self.settings), strict=True):
-            self.state.rates.setdefault(key, {})[execution_id] = granted + milliseconds(window)
-
-    def _runs(self, execution_id: str, place: Place, until: int) -> None:
+    def _runs(self, execution_id: str, found: Found, until: int) -> None:
         """It holds its target until then; 0 when it no longer does."""
-        running = self.state.running.setdefault((place.tenant, place.runbook), {})
-        if until:
-            running[execution_id] = until
-        else:
-            running.pop(execution_id, None)
+        held = Live(until, found.own.blast if found.own else 0) if until else None
+        self.state.counts.hold(execution_id, found.place, found.key[1], held)
 
     def _settle(self, execution_id: str, found: Found, own: Reservation, state: str) -> None:
         if own.state == "provisional":
-            self._count(execution_id, found.key[1], found.place, own.granted)
+            self.state.counts.settle(execution_id, found.place, found.key[1], own.granted)
         self.state.reservations[execution_id] = replace(own, state=state)
 
     async def confirm(self, permits: Sequence[tuple[str, str]]) -> Sequence[str]:
@@ -245,7 +234,7 @@ class MemoryGate:
             return False
         self._settle(execution_id, found, found.own, "confirmed")
         until = found.own.expires + milliseconds(self.settings.lock_lease_seconds)
-        self._runs(execution_id, found.place, until)
+        self._runs(execution_id, found, until)
         self.state.targets[found.key] = replace(found.target, until=until)
         return True
 
@@ -256,8 +245,7 @@ class MemoryGate:
             return
         if found.target.holder == execution_id:
             self.state.targets[found.key] = replace(found.target, holder="", until=0)
-        for entries in (*self.state.rates.values(), *self.state.running.values()):
-            entries.pop(execution_id, None)
+        self.state.counts.drop(execution_id, found.place, target_key)
         del self.state.reservations[execution_id]
         self._places.pop(execution_id, None)
         self.state.places.pop(execution_id, None)
@@ -275,7 +263,7 @@ class MemoryGate:
         if own:
             until = max(self._now + milliseconds(self.settings.lock_lease_seconds), target.until if held else 0)
             self.state.targets[found.key] = replace(target, holder=execution_id, token=token, until=until)
-            self._runs(execution_id, found.place, until)
+            self._runs(execution_id, found, until)
             self._settle(execution_id, found, replace(own, token=token), "confirmed")
         return True
 
@@ -303,26 +291,49 @@ class MemoryGate:
         if target.holder == execution_id:
             target = replace(target, holder="", until=0)
         self.state.targets[found.key] = target
-        self._runs(execution_id, found.place, 0)
+        self._runs(execution_id, found, 0)
         self._settle(execution_id, found, own or Reservation("", 0, 0, 0, "", "spent"), "spent")
 
-    async def pause(self, by: str, reason: str) -> None:
-        """Stop all automation."""
+    async def pause(self, by: str, reason: str, scope: PauseScope = EVERYTHING, until: datetime | None = None) -> None:
+        """Stop automation."""
         self._reach()
-        self.state.pause = (by, reason)
+        if scope == EVERYTHING and until is None:
+            self.state.pause = (by, reason)
+            self.state.pauses.pop(scope.key, None)
+        else:
+            self.state.pauses[scope.key] = Pause(by, reason, scope, self.clock.now(), until)
 
-    async def resume(self, by: str) -> None:
-        """Lift the pause."""
+    async def resume(self, by: str, scope: PauseScope = EVERYTHING) -> None:
+        """Lift the pause of a scope."""
         self._reach()
-        self.state.pause = None
+        if scope == EVERYTHING:
+            self.state.pause = None
+        self.state.pauses.pop(scope.key, None)
 
-    async def paused(self) -> str | None:
+    async def pauses(self) -> Sequence[Pause]:
+        """Every pause that is in force."""
+        await self.paused()
+        brake = [Pause(*self.state.pause)] if self.state.pause else []
+        return brake + [pause for _, pause in sorted(self.state.pauses.items()) if pause.holds(self.clock.now())]
+
+    async def paused(self, where: Where | None = None) -> str | None:
         """Why automation is paused, or None."""
         self._reach()
-        if self.state.pause:
-            return f"paused by {self.state.pause[0]}: {self.state.pause[1]}"
+        if found := self._paused(where):
+            by, reason, scope = found
+            return f"{scope} is paused by {by}: {reason}" if scope else f"paused by {by}: {reason}"
         if not self.state.primed:
             raise GateUnavailable("emptied")
+        return None
+
+    def _paused(self, where: Where | None) -> tuple[str, str, str] | None:
+        """Who paused, why and what ('' for everything), if anybody did."""
+        if self.state.pause:
+            return (*self.state.pause, "")
+        for key, pause in sorted(self.state.pauses.items()):
+            covers = pause.scope.covers(where) if where else not key
+            if covers and pause.holds(self.clock.now()):
+                return pause.by, pause.reason, str(pause.scope) if key else ""
         return None
 
     def _reach(self) -> None:
@@ -338,11 +349,12 @@ class MemoryGate:
 
     def _restore(self, record: GateRecord) -> None:
         now, key = self._now, (record.tenant, record.target_key)
-        place = Place(record.tenant, record.cluster, record.runbook_id)
+        place = place_of(record)
         own = self.state.reservations.get(record.execution_id)
         spent = own is not None and own.state == "spent"
         target = self.state.targets.get(key, Target())
         held = bool(target.holder) and target.until > now
+        blast = own.blast if own else blast_of(record, self.settings)
         token, last = record.token, target.token
         granted, expires, cooling = map(since_1970, (record.granted_at, record.expires_at, record.cooldown_until))
         free = not held or target.holder == record.execution_id
@@ -350,9 +362,9 @@ class MemoryGate:
         if record.holds_target and not spent and free:
             until = max(target.until, max(now, expires) + milliseconds(self.settings.lock_lease_seconds))
             target = replace(target, holder=record.execution_id, until=until)
-            self._runs(record.execution_id, place, until)
+            self.state.counts.hold(record.execution_id, place, record.target_key, Live(until, blast))
         if not record.holds_target:
-            self._runs(record.execution_id, place, 0)
+            self.state.counts.hold(record.execution_id, place, record.target_key, None)
         if not record.holds_target and target.holder == record.execution_id:
             target = replace(target, holder="", until=0)
         if cooling > max(now, target.cooling):
@@ -360,26 +372,7 @@ class MemoryGate:
         self.state.targets[key] = target
         self.state.places[record.execution_id] = place
         state = "confirmed" if record.holds_target else "spent"
-        fresh = Reservation(record.plan_hash, token, granted, expires, record.approval_id, state)
+        fresh = Reservation(record.plan_hash, token, granted, expires, record.approval_id, state, blast)
         if not spent:
             self.state.reservations[record.execution_id] = fresh
-        for name, window in zip(_count_keys(place, record.target_key), policy.windows(self.settings), strict=True):
-            if granted + milliseconds(window) > now:
-                self.state.rates.setdefault(name, {})[record.execution_id] = granted + milliseconds(window)
-
-
-def _forget(entries: dict[str, int], now: int) -> None:
-    """Let go of what no longer counts. It stands in front; what ended out of turn stays a while, and is not counted."""
-    while entries and entries[first := next(iter(entries))] <= now:
-        del entries[first]
-
-
-def _count_keys(place: Place, target_key: str) -> list[tuple[str, ...]]:
-    """Where the counts of an execution are, in the order of ``policy.windows``."""
-    return [
-        ("runbook", place.tenant, place.runbook),
-        ("cluster", place.tenant, place.cluster),
-        ("minute", place.tenant, place.runbook),
-        ("day", place.tenant, place.runbook),
-        ("again", place.tenant, place.runbook, target_key),
-    ]
+        self.state.counts.remember(record.execution_id, place, record.target_key, granted, now)

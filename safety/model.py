@@ -24,6 +24,8 @@ class Limits:
         blast_percent: largest share of the pods in the namespaces that it writes to.
         protected_namespaces: beside those of the policy; names or globs.
         protected_labels: objects that carry one of them are never touched; values are globs.
+        cooldown_after: seconds by how an execution ended (``safety.limits.OUTCOMES``); what is left out follows
+            ``cooldown_seconds`` and the policy.
     """
 
     min_confidence: float
@@ -38,6 +40,7 @@ class Limits:
     blast_percent: float | None = None
     protected_namespaces: tuple[str, ...] = ()
     protected_labels: Mapping[str, str] = field(default_factory=dict)
+    cooldown_after: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class GateRequest:
         labels: of each resource of the plan and of its target, as they are now; only where labels are protected. None,
             or a resource that is missing or None: they could not be read.
         policy: the limits that policies resolved for this question; None for the gate's own.
+        cause_reason: of the root cause, as storms are counted by it; empty for none.
     """
 
     execution_id: str
@@ -98,6 +102,7 @@ class GateRequest:
     approval: GrantedApproval | None = None
     labels: Mapping[str, Mapping[str, str] | None] | None = None
     policy: PolicySettings | None = None
+    cause_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ class GateRecord:
         expires_at: until when its permit could be redeemed.
         holds_target: whether it is still permitted or running; False once it ended.
         cooldown_until: end of the target's cooldown, for an execution that ended.
+        namespaces: those that its plan writes to, beside its target's.
+        blast: how many resources it may affect; None where nobody recorded it.
     """
 
     execution_id: str
@@ -166,3 +173,5 @@ class GateRecord:
     holds_target: bool
     cooldown_until: datetime | None = None
     approval_id: str = ""
+    namespaces: tuple[str, ...] = ()
+    blast: int | None = None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
+from safety.axes import LONGEST_MEMORY_SECONDS, namespaces_of
 from safety.model import ApprovalNeeded, GateRequest, Refusal
-
-LONGEST_MEMORY_SECONDS = 30 * 24 * 3600
-"""For so long the store knows which runbook ran for which target."""
+from safety.scopes import Where
 
 OWN_NAMESPACE = "rootmend-system"
 
@@ -33,6 +32,18 @@ class PolicySettings:
         lock_lease_seconds: how long a target stays locked without renewal. Longer than the lease in Neo4j, so that
             a crashed execution is taken over before another one may be permitted on its target.
         rate_window_seconds: the rolling window of both rates; an hour, shorter only in tests.
+        storm_breaker: whether what a storm has stopped is refused; see ``safety.breaker``.
+        runbook_per_minute: most executions of any one runbook in any minute; None for no limit, as for all that
+            follow. ``..._per_hour`` and ``..._per_day`` are the same for longer windows; ``target_``, ``namespace_``,
+            ``cluster_`` and ``tenant_`` for all runbooks together. Each is counted for each tenant. The hour of a
+            cluster is ``max_executions_per_hour_total``.
+        runbook_concurrent: most executions of any one runbook that hold their targets at the same time.
+        namespace_blast_in_flight: most resources that all executions in flight may affect together.
+        ask_again_after: so many executions for one target within ``ask_again_seconds``, of whichever runbooks, and the
+            next asks a human.
+        least_cooldown_seconds: a target is never left alone for less after an execution.
+        cooldown_success_seconds: how long a target cools down after an execution with this end, where its runbook says
+            nothing else.
     """
 
     protected_namespaces: tuple[str, ...] = ("kube-system", "kube-public", "kube-node-lease", OWN_NAMESPACE)
@@ -43,6 +54,36 @@ class PolicySettings:
     permit_ttl_seconds: float = 120
     lock_lease_seconds: float = 300
     rate_window_seconds: float = 3600
+    storm_breaker: bool = True
+    runbook_per_minute: int | None = None
+    runbook_per_hour: int | None = None
+    runbook_per_day: int | None = None
+    target_per_minute: int | None = None
+    target_per_hour: int | None = None
+    target_per_day: int | None = 20
+    namespace_per_minute: int | None = None
+    namespace_per_hour: int | None = None
+    namespace_per_day: int | None = None
+    cluster_per_minute: int | None = 30
+    cluster_per_day: int | None = 600
+    tenant_per_minute: int | None = None
+    tenant_per_hour: int | None = None
+    tenant_per_day: int | None = None
+    runbook_concurrent: int | None = None
+    namespace_concurrent: int | None = None
+    cluster_concurrent: int | None = 20
+    tenant_concurrent: int | None = None
+    namespace_blast_in_flight: int | None = 100
+    cluster_blast_in_flight: int | None = 200
+    tenant_blast_in_flight: int | None = None
+    ask_again_after: int | None = 5
+    ask_again_seconds: float = 86_400
+    least_cooldown_seconds: float = 0
+    cooldown_success_seconds: float = 0
+    cooldown_failure_seconds: float = 900
+    cooldown_rollback_seconds: float = 900
+    cooldown_not_fixed_seconds: float = 3600
+    cooldown_inconclusive_seconds: float = 1800
 
     def __post_init__(self) -> None:
         lengths = ("provisional_ttl_seconds", "permit_ttl_seconds", "lock_lease_seconds", "rate_window_seconds")
@@ -55,6 +96,24 @@ class PolicySettings:
             raise ValueError("min_confidence_floor must be between 0 and 1")
         if self.max_blast_radius < 0 or self.max_executions_per_hour_total < 0:
             raise ValueError("a limit must not be negative")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        """Raise ValueError for a count or a cooldown that makes no sense."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name.endswith(("_per_minute", "_per_hour", "_per_day", "_blast_in_flight")):
+                least: float = 0
+            elif each.name.endswith("_concurrent") or each.name == "ask_again_after":
+                least = 1
+            elif "cooldown" in each.name:
+                least = 0
+            else:
+                continue
+            if value is not None and not (math.isfinite(value) and value >= least):
+                raise ValueError(f"{each.name} must be a number, at least {least:g}")
+        if not 0 < self.ask_again_seconds <= LONGEST_MEMORY_SECONDS:
+            raise ValueError("ask_again_seconds must be more than 0 and at most 30 days")
 
 
 Check = Callable[[GateRequest, PolicySettings], Refusal | None]
@@ -99,6 +158,7 @@ def sane_limits(request: GateRequest, settings: PolicySettings) -> Refusal | Non
         "blast_percent": limits.blast_percent,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
+    values |= {f"cooldown_after.{name}": value for name, value in limits.cooldown_after.items()}
     most = {"min_confidence": 1, "blast_percent": 100, "ask_again_seconds": LONGEST_MEMORY_SECONDS}
     least = {"max_concurrent": 1, "ask_again_after": 1}
     bad = {
@@ -111,12 +171,19 @@ def sane_limits(request: GateRequest, settings: PolicySettings) -> Refusal | Non
 
 def _namespaces(request: GateRequest) -> set[str]:
     """Every namespace that the plan writes to, or that its target is in or is."""
-    namespace, _, rest = request.target_key.removeprefix(f"{request.cluster}/").partition("/")
-    kind, _, name = rest.partition("/")
-    found = {*request.namespaces, namespace}
-    if kind == "Namespace":
-        found.add(name)
-    return {each.strip().lower() for each in found if each.strip()}
+    return set(namespaces_of(request.cluster, request.target_key, request.namespaces))
+
+
+def where_of(request: GateRequest) -> Where:
+    """Where the execution acts, to be compared with the scopes of pauses and storms."""
+    return Where(
+        tenant=request.tenant,
+        cluster=request.cluster,
+        runbook=request.runbook_id,
+        target_key=request.target_key,
+        namespaces=tuple(sorted(_namespaces(request))),
+        reason=request.cause_reason,
+    )
 
 
 def protected_namespaces(request: GateRequest, settings: PolicySettings) -> Refusal | None:
@@ -235,56 +302,3 @@ def _rates(request: GateRequest) -> tuple[tuple[str, int | None], ...]:
         ("max_executions_per_hour", limits.max_executions_per_hour),
         ("max_executions_per_day", limits.max_executions_per_day),
     )
-
-
-NO_LIMIT = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """One count that the store keeps: executions by the moment in which each stops to count.
-
-    Attributes:
-        check: the name of its no.
-        limit: most executions; ``NO_LIMIT`` for none.
-        window_seconds: an execution counts for so long after it was permitted.
-        within_seconds: as far back as this request looks; never more than the window.
-    """
-
-    check: str
-    limit: int
-    window_seconds: float
-    within_seconds: float
-
-
-_MINUTE, _DAY = 60.0, 86_400.0
-
-
-def windows(settings: PolicySettings) -> tuple[float, ...]:
-    """For how many seconds an execution counts: runbook and cluster an hour, runbook a minute and a day, target."""
-    hour = settings.rate_window_seconds
-    return (hour, hour, _MINUTE, _DAY, float(LONGEST_MEMORY_SECONDS))
-
-
-def counts(request: GateRequest, settings: PolicySettings) -> tuple[Count, ...]:
-    """What the store compares, in the order of ``windows``.
-
-    A runbook with a rate of 0 never runs by itself; each of its runs was answered by a human, and that is its limit.
-    """
-    limits = request.limits
-    answered = request.approval is not None and request.approval.plan_hash == request.plan_hash
-    again = NO_LIMIT if answered or limits.ask_again_after is None else limits.ask_again_after
-    *own, memory = windows(settings)
-    given = (
-        ("runbook_rate", limits.max_executions_per_hour or NO_LIMIT),
-        ("cluster_rate", in_force(request, settings).max_executions_per_hour_total),
-        ("runbook_rate_minute", limits.max_executions_per_minute or NO_LIMIT),
-        ("runbook_rate_day", limits.max_executions_per_day or NO_LIMIT),
-    )
-    made = (Count(check, limit, window, window) for (check, limit), window in zip(given, own, strict=True))
-    return (*made, Count("again", again, memory, limits.ask_again_seconds))
-
-
-def concurrent(request: GateRequest) -> int:
-    """Most executions of the runbook at the same time, for the store's call."""
-    return request.limits.max_concurrent or NO_LIMIT

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
 
 from safety import policy, replies, scripts
-from safety.calls import Call, Calls, milliseconds, place_of, since_1970
+from safety.axes import Place, namespaces_of
+from safety.calls import Call, Calls, Located, milliseconds, parted, since_1970
 from safety.errors import GateUnavailable
-from safety.keys import Keys, Place
-from safety.model import Answer, ApprovalNeeded, GateRecord, GateRequest, Refusal
+from safety.keys import Keys
+from safety.limits import place_of
+from safety.model import Answer, ApprovalNeeded, GateRecord, GateRequest, Permit, Refusal
 from safety.ports import Clock, GateHistory, PauseLog
+from safety.redis_pauses import RedisPauses
+from safety.redis_wire import RedisWire, as_text
+from safety.scopes import EVERYTHING, Pause, PauseScope, Where
 from safety.scripts import Scripts
 
 _REMEMBERED = 10_000
-_AT_ONCE = 200
-"""Calls in one round trip: a busy machine must answer within the time-out, however long the list is."""
 _EMPTIED = "it was emptied and is not restored yet"
-_FAILURES = (RedisError, OSError, TimeoutError)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 class RedisGate:
@@ -47,6 +44,7 @@ class RedisGate:
             somebody has to call ``restore``.
         pauses: where the pause switch is durable; without it an emptied store has forgotten a pause.
         lua: the scripts.
+        also: fill the rest of an emptied store; they raise GateUnavailable when it did not work.
     """
 
     def __init__(
@@ -60,15 +58,16 @@ class RedisGate:
         history: GateHistory | None = None,
         pauses: PauseLog | None = None,
         lua: Scripts | None = None,
+        also: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        self._redis = redis
+        self._wire = RedisWire(redis, timeout_seconds)
         self._settings = settings
         self._clock = clock
         self._keys = Keys(prefix)
         self._calls = Calls(lua or scripts.load(), self._keys, settings)
-        self._timeout = timeout_seconds
         self._history = history
-        self._pauses = pauses
+        self._also = also
+        self._switch = RedisPauses(self._wire.plain, self._keys, clock, pauses)
         self._filling = asyncio.Lock()
         self._places: OrderedDict[str, Place] = OrderedDict()
         self._owed: dict[str, tuple[str, float, datetime]] = {}
@@ -90,14 +89,21 @@ class RedisGate:
         for request, _ in todo:
             self._remember(request.execution_id, place_of(request))
         calls = [self._calls.gate(request, peek=needed is not None) for request, needed in todo]
-        results = await self._run(calls)
+        results = await self._wire.run(calls)
         if ["unprimed"] in results and self._history:
             try:
                 await self._fill(self._history)
-                results = await self._run(calls)
+                results = await self._wire.run(calls)
             except GateUnavailable as error:
                 results = [error] * len(calls)
-        return [self._answer(request, needed, result) for (request, needed), result in zip(todo, results, strict=True)]
+        answers = [
+            self._answer(request, needed, result) for (request, needed), result in zip(todo, results, strict=True)
+        ]
+        for answer, (request, _) in zip(answers, todo, strict=True):
+            # Of an execution that was permitted before, with another plan, the store knows better where it is counted.
+            if not isinstance(answer, Permit):
+                self._places.pop(request.execution_id, None)
+        return answers
 
     def _answer(self, request: GateRequest, needed: ApprovalNeeded | None, result: Sequence[str] | Exception) -> Answer:
         if isinstance(result, Exception):
@@ -141,13 +147,13 @@ class RedisGate:
                 calls[execution_id] = self._calls.confirm(execution_id, keys)
             else:
                 lost.append(execution_id)
-        results = await self._run(list(calls.values()))
+        results = await self._wire.run(list(calls.values()))
         return lost + [each for each, result in zip(calls, results, strict=True) if result == ["lost"]]
 
     async def cancel(self, execution_id: str, target_key: str) -> None:
         """Give back a reservation. With the store away it lapses by itself."""
         if keys := await self._find(execution_id, target_key):
-            await self._run([self._calls.cancel(execution_id, keys)])
+            await self._wire.run([self._calls.cancel(execution_id, keys)])
             self._places.pop(execution_id, None)
 
     async def renew(self, execution_id: str, target_key: str, token: int) -> bool:
@@ -155,7 +161,7 @@ class RedisGate:
         keys = await self._find(execution_id, target_key)
         if not keys:
             return True
-        results = await self._run([self._calls.renew(execution_id, keys, token)])
+        results = await self._wire.run([self._calls.renew(execution_id, keys, token)])
         return results[0] != ["lost"]
 
     async def release(self, execution_id: str, target_key: str, cooldown_seconds: float) -> None:
@@ -176,41 +182,34 @@ class RedisGate:
                 return
             if keys:
                 left = max(0.0, cooldown - (self._clock.now() - since).total_seconds())
-                results = await self._run([self._calls.release(execution_id, keys, left)])
+                results = await self._wire.run([self._calls.release(execution_id, keys, left)])
                 if isinstance(results[0], Exception):
                     return
             self._owed.pop(execution_id, None)
 
-    async def pause(self, by: str, reason: str) -> None:
-        """Stop all automation. Nothing can refuse it; it is in force even when recording it fails and this raises."""
-        facts = {"by": by, "reason": reason, "at": self._clock.now().isoformat()}
-        command = ["HSET", self._keys.pause, *(part for pair in facts.items() for part in pair)]
-        done = await asyncio.gather(self._plain(command), self._note(by, reason), return_exceptions=True)
-        for failure in done:
-            if isinstance(failure, BaseException):
-                raise failure
+    async def pause(self, by: str, reason: str, scope: PauseScope = EVERYTHING, until: datetime | None = None) -> None:
+        """Stop automation. Nothing can refuse it; it is in force even when recording it fails and this raises."""
+        await self._switch.set(Pause(by, reason, scope, self._clock.now(), until))
 
-    async def resume(self, by: str) -> None:
-        """Lift the pause; recorded first, so that a pause is never lifted in one place only."""
-        await self._note(by, None)
-        await self._plain(["DEL", self._keys.pause])
+    async def resume(self, by: str, scope: PauseScope = EVERYTHING) -> None:
+        """Lift a pause; see ``safety.ports.Gate.resume``."""
+        await self._switch.lift(by, scope)
 
-    async def _note(self, by: str, reason: str | None) -> None:
-        """Make the pause, or its end, durable."""
-        if self._pauses is None:
-            return
-        try:
-            await (self._pauses.resumed(by) if reason is None else self._pauses.paused(by, reason))
-        except Exception as error:
-            raise GateUnavailable(f"the pause switch could not be recorded: {error}") from error
+    async def pauses(self) -> Sequence[Pause]:
+        """Every pause that is in force. An emptied store has forgotten, so it is filled first."""
+        await self.paused()
+        return await self._switch.all()
 
-    async def paused(self) -> str | None:
+    async def paused(self, where: Where | None = None) -> str | None:
         """Why automation is paused, or None. An emptied store has forgotten, so it cannot say None."""
         for attempt in range(2):
-            why, primed = await self._plain(["HMGET", self._keys.pause, "by", "reason"], ["EXISTS", self._keys.primed])
-            if why[0] is not None:
-                return f"paused by {_text(why[0])}: {_text(why[1])}"
-            if primed:
+            (told,) = await self._wire.run([self._calls.paused(where)])
+            if isinstance(told, Exception):
+                raise told if isinstance(told, GateUnavailable) else GateUnavailable(f"the store refused: {told}")
+            if told[0] == "paused":
+                by, reason, scope = told[1:]
+                return f"{scope} is paused by {by}: {reason}" if scope else f"paused by {by}: {reason}"
+            if told[0] == "clear":
                 return None
             if attempt == 0 and self._history:
                 await self._fill(self._history)
@@ -219,7 +218,7 @@ class RedisGate:
     async def _fill(self, history: GateHistory) -> None:
         """Restore an emptied store, by one of those who noticed. Raises GateUnavailable when it did not work."""
         async with self._filling:
-            (primed,) = await self._plain(["EXISTS", self._keys.primed])
+            (primed,) = await self._wire.plain(["EXISTS", self._keys.primed])
             if primed:
                 return
             try:
@@ -230,23 +229,15 @@ class RedisGate:
 
     async def restore(self, records: Sequence[GateRecord]) -> None:
         """Fill the store from the durable records; see ``safety.ports.Gate.restore``."""
-        results = await self._run([self._calls.restore(record) for record in records])
+        results = await self._wire.run([self._calls.restore(record) for record in records])
         for result in results:
             if isinstance(result, Exception):
                 raise GateUnavailable(f"the gate's store could not be restored: {result}") from result
-        await self._restore_pause()
+        await self._switch.restore()
+        for fill in self._also:
+            await fill()
         # Last, so that nobody is permitted anything by a half-filled store.
-        await self._plain(["SET", self._keys.primed, self._clock.now().isoformat()])
-
-    async def _restore_pause(self) -> None:
-        if self._pauses is None:
-            return
-        try:
-            pause = await self._pauses.in_force()
-        except Exception as error:
-            raise GateUnavailable(f"nobody can say whether automation is paused: {error}") from error
-        if pause:
-            await self._plain(["HSET", self._keys.pause, "by", pause[0], "reason", pause[1]])
+        await self._wire.plain(["SET", self._keys.primed, self._clock.now().isoformat()])
 
     def _remember(self, execution_id: str, place: Place) -> None:
         self._places[execution_id] = place
@@ -254,70 +245,23 @@ class RedisGate:
         if len(self._places) > _REMEMBERED:
             self._places.popitem(last=False)
 
-    async def _locate(self, execution_id: str, target_key: str) -> list[str] | None:
+    async def _locate(self, execution_id: str, target_key: str) -> Located | None:
         """The keys of an execution, or None for one that the store does not know."""
         place = self._places.get(execution_id)
         if place is None:
             key = self._keys.place(execution_id)
-            (found,) = await self._plain(["HMGET", key, "tenant", "cluster", "runbook"])
-            if None in found:
+            (found,) = await self._wire.plain(["HMGET", key, "tenant", "cluster", "runbook", "namespaces"])
+            if None in found[:3]:
                 return None
-            place = Place(*map(_text, found))
+            tenant, cluster, runbook = map(as_text, found[:3])
+            written = parted(as_text(found[3] or ""))
+            place = Place(tenant, cluster, runbook, namespaces_of(cluster, target_key, written))
             self._remember(execution_id, place)
-        return self._keys.of_execution(execution_id, target_key, place)
+        return self._calls.locate(execution_id, target_key, place)
 
-    async def _find(self, execution_id: str, target_key: str) -> list[str] | None:
+    async def _find(self, execution_id: str, target_key: str) -> Located | None:
         """As ``_locate``, and None as well when the store is away."""
         try:
             return await self._locate(execution_id, target_key)
         except GateUnavailable:
             return None
-
-    async def _run(self, calls: Sequence[Call]) -> list[Sequence[str] | Exception]:
-        """Run scripts in order, many in one round trip. Each may be repeated, so a lost answer is asked for again."""
-        results: list[Sequence[str] | Exception] = []
-        for start in range(0, len(calls), _AT_ONCE):
-            try:
-                results += map(self._reply, await self._run_together(calls[start : start + _AT_ONCE]))
-            except GateUnavailable as error:
-                # Not another time-out for each of the rest.
-                results += [error] * (len(calls) - start)
-                break
-        return results
-
-    async def _run_together(self, calls: Sequence[Call]) -> list[Any]:
-        commands = [["EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args] for call in calls]
-        results = await self._send(commands)
-        if any(isinstance(result, NoScriptError) for result in results):
-            texts = {call.script.text for call in calls}
-            results = await self._send([*(["SCRIPT", "LOAD", text] for text in texts), *commands])
-            results = results[len(texts) :]
-        return results
-
-    @staticmethod
-    def _reply(result: Any) -> Sequence[str] | Exception:
-        if isinstance(result, Exception):
-            return result
-        return [_text(part) for part in result] if isinstance(result, list) else [_text(result)]
-
-    async def _plain(self, *commands: Sequence[str]) -> list[Any]:
-        """Run plain commands. Raises GateUnavailable when one of them did not work."""
-        results = await self._send(commands)
-        for result in results:
-            if isinstance(result, Exception):
-                raise GateUnavailable(f"the gate's store refused: {result}") from result
-        return results
-
-    async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """One round trip, tried twice; errors of single commands are among the results."""
-        failure: Exception | None = None
-        for _ in range(2):
-            try:
-                async with asyncio.timeout(self._timeout), self._redis.pipeline(transaction=False) as pipe:
-                    for command in commands:
-                        pipe.execute_command(*command)
-                    return await pipe.execute(raise_on_error=False)
-            except _FAILURES as error:
-                failure = error
-        reason = str(failure) or f"no answer within {self._timeout:g} s"
-        raise GateUnavailable(f"the gate's store does not answer: {reason}") from failure

@@ -7,20 +7,34 @@ from datetime import UTC, datetime, timedelta
 
 from runbooks.durations import format_duration
 from safety._seal import SEAL
+from safety.axes import AXES, WINDOWS, concurrent_check, rate_check
 from safety.model import Answer, ApprovalNeeded, GateRequest, Permit, Refusal
+
+_COUNTED = {
+    **{
+        rate_check(axis.name, window): f"{{used}} of {{limit}} executions {axis.words} in the last {window}"
+        for axis in AXES
+        for window in WINDOWS
+    },
+    **{
+        concurrent_check(axis.name): f"{{used}} of {{limit}} executions {axis.words} run at the same time"
+        for axis in AXES
+    },
+}
 
 MESSAGES: Mapping[str, str] = {
     "used": "execution {execution} was carried out already",
     "plan_changed": "the permit is for another plan ({permitted})",
     "pause": "automation is paused by {by}: {reason}",
+    "storm": "a storm stopped automation for {scope}: {count} {counted} in {window_seconds} s, {limit} are allowed",
     "lock": "the target is held by execution {holder}",
     "cooldown": "the target cools down for another {seconds_left} s after execution {after}",
-    "runbook_rate": "{used} of {limit} executions of the runbook in the last hour",
-    "cluster_rate": "{used} of {limit} executions in the cluster in the last hour",
-    "runbook_rate_minute": "{used} of {limit} executions of the runbook in the last minute",
-    "runbook_rate_day": "{used} of {limit} executions of the runbook in the last day",
-    "concurrent": "{used} of {limit} executions of the runbook run at the same time",
+    "blast_in_flight": "{used} resources of the {axis} are affected in flight, {count} more are above {limit}",
+    **_COUNTED,
 }
+
+
+_PART_PAUSED = "{scope} is paused by {by}: {reason}"
 
 
 def _number(text: str) -> float | str:
@@ -32,7 +46,8 @@ def _number(text: str) -> float | str:
 
 def facts_of(pairs: Mapping[str, str]) -> Mapping[str, float | str]:
     """The numbers behind a refusal, milliseconds as seconds."""
-    texts = {"by", "reason", "holder", "after", "execution", "permitted", "asked"}
+    texts = {"by", "reason", "holder", "after", "execution", "permitted", "asked", "scope", "counted", "of"}
+    texts |= {"axis", "namespace"}
     facts = {name: value if name in texts else _number(value) for name, value in pairs.items()}
     left = facts.pop("ms_left", None)
     return facts if not isinstance(left, float) else {**facts, "seconds_left": left / 1000}
@@ -41,7 +56,8 @@ def facts_of(pairs: Mapping[str, str]) -> Mapping[str, float | str]:
 def refusal(check: str, facts: Mapping[str, float | str]) -> Refusal:
     """The refusal of a check in the store, with its message."""
     plain = {name: f"{value:g}" if isinstance(value, float) else value for name, value in facts.items()}
-    return Refusal(check, MESSAGES[check].format(**plain), facts)
+    text = _PART_PAUSED if check == "pause" and "scope" in facts else MESSAGES[check]
+    return Refusal(check, text.format(**plain), facts)
 
 
 def permit(request: GateRequest, token: int, expires_ms: int, approval_id: str) -> Permit:
@@ -50,12 +66,29 @@ def permit(request: GateRequest, token: int, expires_ms: int, approval_id: str) 
     return Permit(SEAL, request.execution_id, request.plan_hash, request.target_key, token, expires_at, approval_id)
 
 
-def again(needed: ApprovalNeeded | None, used: int, within_seconds: float) -> ApprovalNeeded:
-    """The question whether the runbook may run for its target so soon again, beside what is asked anyhow."""
-    times = "once" if used == 1 else f"{used} times"
-    span = format_duration(timedelta(seconds=within_seconds))
-    reason = f"the runbook ran for this target {times} in the last {span} already"
-    return ApprovalNeeded((*(needed.reasons if needed else ()), reason))
+def again(needed: ApprovalNeeded | None, counted: Sequence[tuple[str, int, float]]) -> ApprovalNeeded:
+    """The question whether it may be done so soon again, beside what is asked anyhow.
+
+    Args:
+        needed: what is asked anyhow.
+        counted: axis, how many executions there were, and within how many seconds.
+    """
+    reasons = [_SO_SOON[axis].format(times=_times(used), span=_span(within)) for axis, used, within in counted]
+    return ApprovalNeeded((*(needed.reasons if needed else ()), *reasons))
+
+
+_SO_SOON = {
+    "repeat": "the runbook ran for this target {times} in the last {span} already",
+    "target": "runbooks ran for this target {times} in the last {span} already",
+}
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _span(seconds: float) -> str:
+    return format_duration(timedelta(seconds=seconds))
 
 
 def answer(request: GateRequest, needed: ApprovalNeeded | None, reply: Sequence[str]) -> Answer | None:
@@ -71,8 +104,9 @@ def answer(request: GateRequest, needed: ApprovalNeeded | None, reply: Sequence[
             return refusal(check, facts_of(dict(zip(pairs[::2], pairs[1::2], strict=True))))
         case ["clear"] if needed:
             return needed
-        case ["again", used, _, within]:
-            return again(needed, int(used), int(within) / 1000)
+        case ["again", *parts]:
+            found = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+            return again(needed, [(axis, int(used), int(within) / 1000) for axis, used, within in found])
         case ["unprimed"]:
             return None
     raise ValueError(f"not an answer of the gate: {list(reply)}")

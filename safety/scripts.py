@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -36,6 +36,18 @@ class Scripts:
     release: Script
     cancel: Script
     restore: Script
+    paused: Script
+    storm_heard: Script
+    storm_looked: Script
+    storm_call: Script
+
+
+_IN_FRONT = {
+    "gate": ("_counts", "_pauses"),
+    "paused": ("_pauses",),
+    **dict.fromkeys(("confirm", "renew", "release", "cancel", "restore"), ("_counts",)),
+}
+"""Several scripts need the same functions; Redis knows no includes."""
 
 
 @cache
@@ -43,7 +55,8 @@ def load() -> Scripts:
     """Read the scripts from the package."""
     folder = files("safety.lua")
 
-    def read(name: str) -> Script:
-        return Script.of(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+    def text(name: str) -> str:
+        return folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
-    return Scripts(read("gate"), read("confirm"), read("renew"), read("release"), read("cancel"), read("restore"))
+    names = [each.name for each in fields(Scripts)]
+    return Scripts(**{name: Script.of("".join(map(text, (*_IN_FRONT.get(name, ()), name)))) for name in names})

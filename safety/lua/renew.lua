@@ -1,20 +1,13 @@
 -- Extends the lock of a running execution on its target.
 --
--- KEYS  1 execution   2 target   3 running   4-8 counts   9 place   (as in gate.lua)
--- ARGV  1 execution id   2 token (the epoch of the holder; grows when another process takes the execution over)
---       3 lease ms   4-8 windows of the counts in ms
+-- KEYS  1 execution   2 target   3 place   4... counts, lives   (as in gate.lua)
+-- ARGV  1 execution id   2 how many counts there are   3 lease ms
+--       4 token (the epoch of the holder; grows when another process takes the execution over)
 -- Returns 'held', or 'lost' when somebody else holds or held the target since, or the execution was released.
 --         An execution that the store does not know, with nobody else on the target, is 'held': Neo4j is the truth.
 
-local KEEP_EXECUTION = 24 * 3600 * 1000
-local KEEP_TARGET = 7 * 24 * 3600 * 1000
-
-local id, token = ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local function text(number) return string.format('%.0f', number) end
-
-local known = redis.call('HMGET', KEYS[1], 'state', 'granted')
+local id, token = ARGV[1], tonumber(ARGV[4])
+local known = redis.call('HMGET', KEYS[1], 'state', 'granted', 'blast')
 local lock = redis.call('HMGET', KEYS[2], 'holder', 'token', 'until')
 local held = lock[1] and lock[1] ~= '' and tonumber(lock[3]) > now
 if known[1] == 'spent' then return 'lost' end
@@ -28,14 +21,11 @@ redis.call('HSET', KEYS[2], 'holder', id, 'token', text(token), 'until', text(en
 redis.call('PEXPIREAT', KEYS[2], text(ends + KEEP_TARGET))
 redis.call('HSET', KEYS[1], 'token', text(token))
 redis.call('PEXPIREAT', KEYS[1], text(now + KEEP_EXECUTION))
-redis.call('PEXPIREAT', KEYS[9], text(now + KEEP_EXECUTION))
-redis.call('ZADD', KEYS[3], text(ends), id)
-redis.call('PEXPIREAT', KEYS[3], text(ends + KEEP_TARGET))
+redis.call('PEXPIREAT', KEYS[3], text(now + KEEP_EXECUTION))
+hold(keys_of(4 + tonumber(ARGV[2]), #KEYS), (known[3] or '0') .. ':' .. id, ends)
 if known[1] == 'provisional' then
   -- It runs, so its decision is durable; only the confirmation got lost.
   redis.call('HSET', KEYS[1], 'state', 'confirmed')
-  for number = 4, 8 do
-    redis.call('ZADD', KEYS[number], text(tonumber(known[2]) + tonumber(ARGV[number])), id)
-  end
+  settle(keys_of(4, 3 + tonumber(ARGV[2])), id, tonumber(known[2]))
 end
 return 'held'

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety.keys import Keys, Place
+from safety.axes import Place
+from safety.keys import Keys
 
 names = st.text(alphabet="ab{}:/% é", min_size=1, max_size=6)
-places = st.builds(Place, names, names, names)
+places = st.builds(Place, names, names, names, st.tuples(names))
 KEYS = Keys("rootmend:")
 
 
@@ -20,7 +21,8 @@ def tag(key: str) -> str:
 @given(names, names, places)
 def test_keys_of_a_tenant_are_on_one_node(execution, target, place):
     """Whatever the names are, the keys of a tenant share a hash tag that is not empty."""
-    *scoped, pointer = KEYS.of_execution(execution, target, place)
+    first, second, pointer, *counted = KEYS.of_execution(execution, target, place)
+    scoped = [first, second, *counted]
     assert len({tag(key) for key in scoped}) == 1
     assert tag(scoped[0])
     assert tag(scoped[0]) == tag(KEYS.of_execution("other", "other", place)[0])
@@ -33,16 +35,12 @@ def test_different_things_have_different_keys(one, other):
     (execution, target, place), (execution2, target2, place2) = one, other
     keys, keys2 = KEYS.of_execution(*one), KEYS.of_execution(*other)
     tenants_differ = place.tenant != place2.tenant
-    differ = [
-        tenants_differ or execution != execution2,
-        tenants_differ or target != target2,
-        tenants_differ or place.runbook != place2.runbook,
-        tenants_differ or place.runbook != place2.runbook,
-        tenants_differ or place.cluster != place2.cluster,
-        tenants_differ or place.runbook != place2.runbook,
-        tenants_differ or place.runbook != place2.runbook,
-        tenants_differ or (place.runbook, target) != (place2.runbook, target2),
-        execution != execution2,
-    ]
-    assert [a != b for a, b in zip(keys, keys2, strict=True)] == differ
-    assert len(set(KEYS.of_request(*one))) == 11
+    runbook, cluster, namespace = (
+        tenants_differ or getattr(place, name) != getattr(place2, name) for name in ("runbook", "cluster", "namespaces")
+    )
+    live = [runbook, namespace, cluster, tenants_differ]
+    counts = [*live, tenants_differ or target != target2, runbook or target != target2]
+    where = [tenants_differ or execution != execution2, tenants_differ or target != target2, execution != execution2]
+    assert [a != b for a, b in zip(keys, keys2, strict=True)] == [*where, *counts, *live]
+    requested = KEYS.of_request(*one)
+    assert len(set(requested)) == len(requested)

@@ -10,8 +10,9 @@ from fakes.gate_rigs import LIMITS, approval, request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safety.limits import bounds
 from safety.model import ApprovalNeeded, BlastRadius, Refusal
-from safety.policy import CHECKS, PolicySettings, counts, decide
+from safety.policy import CHECKS, PolicySettings, decide
 
 TARGET = "prod/shop/Deployment/cart"
 DEFAULTS = PolicySettings()
@@ -105,8 +106,9 @@ def test_invariant_1_only_a_yes_to_this_plan_answers_the_reasons(changes, reason
 
 def test_a_limit_of_zero_is_no_limit_for_the_approved():
     """The store is told: no limit, since each run was answered by a human."""
-    assert counts(limits(max_executions_per_hour=0), DEFAULTS)[0].limit == -1
-    assert counts(request(), DEFAULTS)[0].limit == 3
+    (free, *_), (three, *_) = bounds(limits(max_executions_per_hour=0), DEFAULTS), bounds(request(), DEFAULTS)
+    assert [rate.limit for rate in free.rates] == []
+    assert [rate.limit for rate in three.rates] == [3]
 
 
 def test_protected_namespaces_may_be_globs():
