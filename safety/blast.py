@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from safety.model import BlastRadius
+from safety.surroundings import Around, Footprint
 
 T = TypeVar("T")
 
@@ -35,6 +36,19 @@ class Touched:
     pods: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GraphSays:
+    """What the dependency graph says.
+
+    Attributes:
+        count: resources that are affected; None when it cannot say.
+        age_seconds: since it was brought up to date about the least recent of the objects; None when it has no date.
+    """
+
+    count: int | None
+    age_seconds: float | None = None
+
+
 class BlastSources(Protocol):
     """The two independent counts. Each may raise, or answer None for "I cannot say"."""
 
@@ -42,8 +56,8 @@ class BlastSources(Protocol):
         """Resources that the live cluster says are affected."""
         ...
 
-    async def graph(self, touched: Sequence[str]) -> int | None:
-        """Resources that the dependency graph says are affected; None when it is stale or does not know them."""
+    async def graph(self, touched: Sequence[str]) -> GraphSays | None:
+        """What the dependency graph says is affected; None, or without a count, when it does not know the objects."""
         ...
 
 
@@ -56,6 +70,10 @@ class Surroundings(Protocol):
 
     async def labels(self, touched: Sequence[str]) -> Mapping[str, Mapping[str, str] | None]:
         """Labels of each object; none for one that does not exist yet, None for one that cannot be read."""
+        ...
+
+    async def around(self, footprint: Footprint) -> Around:
+        """Vetoes, owners and disruption budgets around a plan; what cannot be read is None in the answer."""
         ...
 
 
@@ -79,7 +97,9 @@ def count(items: Iterable[Touched]) -> int | None:
     return sum(known) if weights and len(known) == len(weights) else None
 
 
-def combine(touched: Sequence[str], *, live: int | None, graph: int | None) -> BlastRadius:
+def combine(
+    touched: Sequence[str], *, live: int | None, graph: int | None, age_seconds: float | None = None
+) -> BlastRadius:
     """The blast radius from both counts.
 
     A source cannot see less than the plan itself names, so each known count is at least the number of resources.
@@ -89,7 +109,7 @@ def combine(touched: Sequence[str], *, live: int | None, graph: int | None) -> B
     def at_least(value: int | None) -> int | None:
         return None if value is None or value < 0 else max(value, len(resources))
 
-    return BlastRadius(graph=at_least(graph), live=at_least(live), resources=resources)
+    return BlastRadius(graph=at_least(graph), live=at_least(live), resources=resources, graph_age_seconds=age_seconds)
 
 
 async def measure(touched: Sequence[str], sources: BlastSources, *, timeout_seconds: float = 5) -> BlastRadius:
@@ -104,7 +124,8 @@ async def measure(touched: Sequence[str], sources: BlastSources, *, timeout_seco
         known(sources.live(touched), timeout_seconds=timeout_seconds),
         known(sources.graph(touched), timeout_seconds=timeout_seconds),
     )
-    return combine(touched, live=live, graph=graph)
+    says = graph or GraphSays(None)
+    return combine(touched, live=live, graph=says.count, age_seconds=says.age_seconds)
 
 
 async def known(answer: Awaitable[T], *, timeout_seconds: float = 5) -> T | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from safety._seal import SEAL, Seal
+from safety.surroundings import UNREAD, Around
 
 if TYPE_CHECKING:
     from safety.policy import PolicySettings
@@ -22,6 +23,8 @@ class Limits:
         max_concurrent: executions of the runbook that run at the same time.
         ask_again_after: so many executions for one target within ``ask_again_seconds``, and the next asks a human.
         blast_percent: largest share of the pods in the namespaces that it writes to.
+        blast_percent_workload: largest share of the pods of one workload that are down at the same time.
+        blast_percent_cluster: largest share of the pods of the cluster.
         protected_namespaces: beside those of the policy; names or globs.
         protected_labels: objects that carry one of them are never touched; values are globs.
         cooldown_after: seconds by how an execution ended (``safety.limits.OUTCOMES``); what is left out follows
@@ -40,6 +43,8 @@ class Limits:
     blast_percent: float | None = None
     protected_namespaces: tuple[str, ...] = ()
     protected_labels: Mapping[str, str] = field(default_factory=dict)
+    blast_percent_workload: float | None = None
+    blast_percent_cluster: float | None = None
     cooldown_after: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -52,12 +57,17 @@ class BlastRadius:
 
     Attributes:
         pods: how many pods there are in the namespaces that the plan writes to; only where a share is limited.
+        cluster_pods: how many there are in the cluster; only where a limit could be passed.
+        graph_age_seconds: since the graph was brought up to date about the least recent of the objects; None when it
+            does not say.
     """
 
     graph: int | None
     live: int | None
     resources: tuple[str, ...]
     pods: int | None = None
+    cluster_pods: int | None = None
+    graph_age_seconds: float | None = None
 
     @property
     def count(self) -> int | None:
@@ -84,8 +94,9 @@ class GateRequest:
         approval_reasons: why a human has to say yes (runbook rule, irreversible step, ...); empty for none.
         labels: of each resource of the plan and of its target, as they are now; only where labels are protected. None,
             or a resource that is missing or None: they could not be read.
-        policy: the limits that policies resolved for this question; None for the gate's own.
         cause_reason: of the root cause, as storms are counted by it; empty for none.
+        policy: the limits that policies resolved for this question; None for the gate's own.
+        around: vetoes, owners, budgets and freezes around the plan; what was not read is a no.
     """
 
     execution_id: str
@@ -102,6 +113,7 @@ class GateRequest:
     approval: GrantedApproval | None = None
     labels: Mapping[str, Mapping[str, str] | None] | None = None
     policy: PolicySettings | None = None
+    around: Around = UNREAD
     cause_reason: str = ""
 
 

@@ -10,12 +10,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from typing import Literal
 
+from safety.around_checks import (
+    blast_share_cluster,
+    blast_share_namespace,
+    blast_share_workload,
+    disabled,
+    disruption_budget,
+    freeze,
+    gitops,
+    graph_age,
+    ownership_reasons,
+)
 from safety.axes import LONGEST_MEMORY_SECONDS, namespaces_of
 from safety.model import ApprovalNeeded, GateRequest, Refusal
 from safety.scopes import Where
 
 OWN_NAMESPACE = "rootmend-system"
+
+_PERCENT = dict.fromkeys(("blast_percent", "blast_percent_workload", "blast_percent_cluster"), 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,13 @@ class PolicySettings:
         min_confidence_floor: lowest confidence, 0 to 1, with which anything runs.
         provisional_ttl_seconds: how long a reservation waits for its decision to become durable.
         permit_ttl_seconds: how long a permit can be redeemed.
+        max_blast_percent_workload: most of one workload's pods, in percent, that are down at the same time; None for
+            no limit, as for the two that follow.
+        max_blast_percent_namespace: most of the pods of the namespaces that one execution may affect.
+        max_blast_percent_cluster: the same of the cluster.
+        blast_percent_from: so few resources are never too large a share of a namespace or cluster.
+        max_graph_age_seconds: what the graph says of the objects must not be older; None for any age.
+        gitops: what becomes of a change that a GitOps tool would put back: ``refuse``, ``suggest`` or ``allow``.
         lock_lease_seconds: how long a target stays locked without renewal. Longer than the lease in Neo4j, so that
             a crashed execution is taken over before another one may be permitted on its target.
         rate_window_seconds: the rolling window of both rates; an hour, shorter only in tests.
@@ -50,6 +71,12 @@ class PolicySettings:
     max_blast_radius: int = 50
     max_executions_per_hour_total: int = 60
     min_confidence_floor: float = 0.5
+    max_blast_percent_workload: float | None = None
+    max_blast_percent_namespace: float | None = None
+    max_blast_percent_cluster: float | None = 30
+    blast_percent_from: int = 10
+    max_graph_age_seconds: float | None = 900
+    gitops: Literal["refuse", "suggest", "allow"] = "refuse"
     provisional_ttl_seconds: float = 60
     permit_ttl_seconds: float = 120
     lock_lease_seconds: float = 300
@@ -94,8 +121,9 @@ class PolicySettings:
             raise ValueError("provisional_ttl_seconds must not be longer than permit_ttl_seconds")
         if not 0 <= self.min_confidence_floor <= 1:
             raise ValueError("min_confidence_floor must be between 0 and 1")
-        if self.max_blast_radius < 0 or self.max_executions_per_hour_total < 0:
+        if self.max_blast_radius < 0 or self.max_executions_per_hour_total < 0 or self.blast_percent_from < 0:
             raise ValueError("a limit must not be negative")
+        self._check_shares()
         self._check_counts()
 
     def _check_counts(self) -> None:
@@ -114,6 +142,18 @@ class PolicySettings:
                 raise ValueError(f"{each.name} must be a number, at least {least:g}")
         if not 0 < self.ask_again_seconds <= LONGEST_MEMORY_SECONDS:
             raise ValueError("ask_again_seconds must be more than 0 and at most 30 days")
+
+    def _check_shares(self) -> None:
+        """Raise ValueError for a share that is none, an age that is none, or an unknown way with GitOps owners."""
+        for name in ("max_blast_percent_workload", "max_blast_percent_namespace", "max_blast_percent_cluster"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 100:  # noqa: PLR2004 - percent
+                raise ValueError(f"{name} must be more than 0 and at most 100")
+        age = self.max_graph_age_seconds
+        if age is not None and not (math.isfinite(age) and age > 0):
+            raise ValueError("max_graph_age_seconds must be a positive number of seconds")
+        if self.gitops not in ("refuse", "suggest", "allow"):
+            raise ValueError("gitops must be refuse, suggest or allow")
 
 
 Check = Callable[[GateRequest, PolicySettings], Refusal | None]
@@ -156,10 +196,12 @@ def sane_limits(request: GateRequest, settings: PolicySettings) -> Refusal | Non
         "ask_again_after": limits.ask_again_after,
         "ask_again_seconds": limits.ask_again_seconds,
         "blast_percent": limits.blast_percent,
+        "blast_percent_workload": limits.blast_percent_workload,
+        "blast_percent_cluster": limits.blast_percent_cluster,
     }
     values |= {name: value for name, value in optional.items() if value is not None}
     values |= {f"cooldown_after.{name}": value for name, value in limits.cooldown_after.items()}
-    most = {"min_confidence": 1, "blast_percent": 100, "ask_again_seconds": LONGEST_MEMORY_SECONDS}
+    most = {"min_confidence": 1, **_PERCENT, "ask_again_seconds": LONGEST_MEMORY_SECONDS}
     least = {"max_concurrent": 1, "ask_again_after": 1}
     bad = {
         name: str(value)
@@ -260,11 +302,19 @@ def protected_labels(request: GateRequest, settings: PolicySettings) -> Refusal 
 CHECKS: tuple[Check, ...] = (
     valid_request,
     sane_limits,
+    freeze,
     protected_namespaces,
     protected_labels,
+    disabled,
     confidence,
+    gitops,
     blast_radius,
+    graph_age,
     blast_share,
+    blast_share_workload,
+    blast_share_namespace,
+    blast_share_cluster,
+    disruption_budget,
 )
 
 
@@ -291,7 +341,7 @@ def decide(request: GateRequest, settings: PolicySettings) -> Refusal | Approval
     for check in CHECKS:
         if refusal := check(request, limits):
             return refusal
-    reasons = approval_reasons(request)
+    reasons = (*approval_reasons(request), *ownership_reasons(request, limits))
     return ApprovalNeeded(reasons) if reasons else None
 
 

@@ -30,10 +30,16 @@ class UnknownTarget(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlastCount:
-    """The graph's count. ``count`` is None when it cannot say; ``reason`` then tells why, for people."""
+    """The graph's count. ``count`` is None when it cannot say; ``reason`` then tells why, for people.
+
+    Attributes:
+        age_seconds: since the graph was brought up to date about the least recent of the objects; None when it has no
+            date for one of them.
+    """
 
     count: int | None
     reason: str = ""
+    age_seconds: float | None = None
 
 
 class Neo4jBlastRadius:
@@ -80,9 +86,11 @@ class Neo4jBlastRadius:
             if problem := self._problem(subject, row):
                 return BlastCount(None, problem)
             counted += _affected(subject, row)
+        ages = [_age(row) for row in rows if row["found"]]
+        age = None if None in ages else max((age for age in ages if age is not None), default=0.0)
         unknown = [_text(subject) for subject, row in zip(asked, rows, strict=True) if not row["found"]]
         note = f"the graph does not know {', '.join(unknown)}: counted as one each" if unknown else ""
-        return BlastCount(len(merged(counted)), note)
+        return BlastCount(len(merged(counted)), note, age)
 
     async def _rows(self, asked: Sequence[Subject], tenant: str, cluster: str) -> list[Mapping[str, Any]]:
         if not asked:
@@ -108,6 +116,18 @@ class Neo4jBlastRadius:
         if newest is None or datetime.now(UTC) - newest > self._stale_after:
             return f"the graph was not updated about {_text(subject)} since {newest or 'ever'}"
         return ""
+
+
+def _age(row: Mapping[str, Any]) -> float | None:
+    """Seconds since the newest date of an object's own nodes, or, where it has none, of what depends on it.
+
+    KGroot sends each object that it watches again every 30 seconds. Kinds that it does not watch are known through
+    their pods.
+    """
+    for nodes in (row["found"], row["dependants"]):
+        if newest := max((seen for node in nodes if (seen := moment(node["updated_at"]))), default=None):
+            return max(0.0, (datetime.now(UTC) - newest).total_seconds())
+    return None
 
 
 def _affected(subject: Subject, row: Mapping[str, Any]) -> list[Subject]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from executor.model import ObjectRef
 from executor.ports import Cluster, ExecResult, KubeObject, PatchKind
+from matcher.ports import LiveObjects
 
 _SWEEP = 1_000
 """So many kept answers are worth a look for those that are too old."""
@@ -113,3 +114,37 @@ class RecentReads:
         return await self._cluster.logs(
             ref, container=container, limit=limit, tail=tail, since_seconds=since_seconds, previous=previous
         )
+
+
+class RecentLists:
+    """Lists that may be a moment old, for deciding: disruption budgets, autoscalers, the pods of a cluster.
+
+    Args:
+        cluster: the API server.
+        seconds: how old an answer may be.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self, cluster: LiveObjects, *, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cluster = cluster
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[Sequence[KubeObject]]]] = {}
+
+    async def list(self, kind: str, namespace: str = "", *, fields: str = "") -> Sequence[KubeObject]:
+        """All objects of a kind; those who ask at the same time share one answer. An error is kept for nobody."""
+        key, now = (kind, namespace, fields), self._clock()
+        if (known := self._known.get(key)) and now - known[0] < self._seconds:
+            return await asyncio.shield(known[1])
+        if len(self._known) >= _SWEEP:
+            self._known = {k: v for k, v in self._known.items() if now - v[0] < self._seconds}
+        asked = asyncio.ensure_future(self._cluster.list(kind, namespace, fields=fields))
+        self._known[key] = now, asked
+        try:
+            return await asyncio.shield(asked)
+        except BaseException:
+            if self._known.get(key) == (now, asked):
+                del self._known[key]
+            raise

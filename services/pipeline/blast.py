@@ -10,7 +10,9 @@ import structlog
 
 from matcher.kinds import RUNBOOK
 from matcher.ports import KubeObject, LiveObjects
-from safety.blast import WORKLOADS, Touched, count
+from safety.blast import WORKLOADS, GraphSays, Touched, count
+from safety.surroundings import Around, Footprint
+from services.pipeline.around import LookAround, split
 
 _ENDED = ("Succeeded", "Failed")
 
@@ -30,6 +32,11 @@ class Counted(Protocol):
         """Why it cannot say, or what it had to assume."""
         ...
 
+    @property
+    def age_seconds(self) -> float | None:
+        """Since the graph was brought up to date about the least recent of the objects; None without a date."""
+        ...
+
 
 class GraphCount(Protocol):
     """Counts what depends on objects, in the graph."""
@@ -42,25 +49,28 @@ class GraphCount(Protocol):
 class ClusterAndGraph:
     """safety.blast.BlastSources for one tenant and cluster."""
 
-    def __init__(self, live: LiveObjects, graph: GraphCount, tenant: str, cluster: str) -> None:
+    def __init__(
+        self, live: LiveObjects, graph: GraphCount, tenant: str, cluster: str, *, around: LookAround | None = None
+    ) -> None:
         self._live = live
         self._graph = graph
         self._tenant = tenant
         self._cluster = cluster
+        self._look_around = around or LookAround(live)
 
     async def live(self, touched: Sequence[str]) -> int | None:
         """Replicas of workloads, pods of nodes, one for anything else."""
         return count(await asyncio.gather(*(self._weigh(resource) for resource in touched)))
 
-    async def graph(self, touched: Sequence[str]) -> int | None:
+    async def graph(self, touched: Sequence[str]) -> GraphSays:
         """What the graph says depends on them."""
         known, new = await self._apart(touched)
         if new and not known:
-            return len(new)
+            return GraphSays(len(new), 0.0)
         answer = await self._graph.count(known, self._tenant, self._cluster)
         if answer.reason:
             log.info("blast.graph", why=answer.reason, count=answer.count, touched=list(touched))
-        return None if answer.count is None else answer.count + len(new)
+        return GraphSays(None if answer.count is None else answer.count + len(new), answer.age_seconds)
 
     async def _apart(self, touched: Sequence[str]) -> tuple[list[str], list[str]]:
         """What the graph can know, and the jobs that the plan starts: nothing can depend on these yet."""
@@ -74,6 +84,10 @@ class ClusterAndGraph:
         asked = [""] if "" in namespaces or not namespaces else list(dict.fromkeys(namespaces))
         found = await asyncio.gather(*(self._live.list("Pod", namespace) for namespace in asked))
         return sum(1 for pods in found for pod in pods if pod.get("status", {}).get("phase") not in _ENDED)
+
+    async def around(self, footprint: Footprint) -> Around:
+        """See the port."""
+        return await self._look_around.around(footprint)
 
     async def labels(self, touched: Sequence[str]) -> Mapping[str, Mapping[str, str] | None]:
         """Labels as they are now."""
@@ -102,12 +116,6 @@ class ClusterAndGraph:
             pods = await self._live.list("Pod", fields=f"spec.nodeName={name}")
             return Touched(resource, kind, pods=sum(1 for pod in pods if not _of_daemonset(pod)))
         return Touched(resource, kind)
-
-
-def split(resource: str) -> tuple[str, str, str]:
-    """Kind, namespace and name of a resource as ``Plan.touched`` writes it; no namespace for cluster-scoped ones."""
-    parts = resource.split("/")
-    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (parts[0], "", parts[-1])  # noqa: PLR2004 - kind/ns/name
 
 
 def desired_replicas(workload: KubeObject) -> int | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from executor.errors import RemediationError, Temporary, Unmet
+from executor.footprint import footprint_of
 from executor.model import Access, ExecutionRecord, Plan, Status
 from executor.planner import Planner
 from executor.ports import Clock, Hooks
@@ -18,11 +19,13 @@ from runbooks.growth import grows
 from runbooks.model import LoadedRunbook, Repeated, Runbook
 from safety import policy
 from safety.approvals import ask
+from safety.around_checks import freeze, wants_cluster_pods, wants_namespace_pods
 from safety.blast import Sources, known, measure
 from safety.model import Answer, ApprovalNeeded, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
 from safety.policies import LABELS_UNREADABLE
 from safety.policy import PolicySettings
 from safety.ports import Gate
+from safety.surroundings import UNREAD, Frozen
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
 from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
@@ -30,7 +33,7 @@ from services.pipeline.rules import applying, asked_of_people, bypasses, patienc
 from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
 from services.records import DecisionKind, DecisionRecord, RunbookUse
 
-EARLY: tuple[policy.Check, ...] = (policy.freeze, policy.protected_namespaces, policy.confidence)
+EARLY: tuple[policy.Check, ...] = (freeze, policy.protected_namespaces, policy.confidence)
 """Checks that need no plan. The gate makes them all again; here they spare the API server a useless plan."""
 
 
@@ -45,6 +48,9 @@ NOT_COUNTED = "the graph cannot count the blast radius"
 
 AROUND_CHECKS = frozenset({"freeze", "disabled", "gitops", "disruption_budget"})
 """Checks of what surrounds a plan, which no record holds."""
+
+GITOPS_UNKNOWN = "gitops_unknown"
+"""Nobody could tell who keeps an object."""
 
 LABELS_UNKNOWN = "labels_unknown"
 """The labels of an object could not be read, and some are protected."""
@@ -61,6 +67,7 @@ TEMPORARY_CHECKS = frozenset(
         *("runbook_rate_minute", "runbook_rate_day", "concurrent", "blast_share"),
         *("graph_age", "blast_share_workload", "blast_share_namespace", "blast_share_cluster"),
         *AROUND_CHECKS - {"gitops"},
+        GITOPS_UNKNOWN,
         *(UNREACHABLE, BLAST_UNKNOWN, LABELS_UNKNOWN, PRECONDITION, SKIPPED),
         *PASSING,
     }
@@ -103,6 +110,15 @@ class Planned:
     request: GateRequest
 
 
+Freezes = Callable[[datetime], Awaitable[tuple[Frozen, ...]]]
+"""The freezes that are in force at a moment, those of calendars that cannot be read included."""
+
+
+async def no_freezes(moment: datetime) -> tuple[Frozen, ...]:  # noqa: ARG001 - shape of Freezes
+    """None are configured."""
+    return ()
+
+
 class Permits:
     """Plans what was matched and asks the gate.
 
@@ -113,6 +129,7 @@ class Permits:
         runbooks: those that a plan can call, whose versions are kept with the decision.
         rehearse: asks the API server whether it would take the writes of a plan, for requests that only want to know.
         rulings: policies and the ladder of autonomy; left out, there are none.
+        frozen: the freezes that are in force at a moment.
     """
 
     def __init__(
@@ -132,7 +149,9 @@ class Permits:
         runbooks: Callable[[], Mapping[str, LoadedRunbook]] = dict,
         rulings: Rulings | None = None,
         suggestions: str = "",
+        frozen: Freezes = no_freezes,
     ) -> None:
+        self._frozen = frozen
         self._rulings = rulings or Rulings()
         self._suggestions = suggestions
         self._runbooks = runbooks
@@ -199,7 +218,7 @@ class Permits:
         if isinstance(ruling, Refusal):
             return self._refused(proposal, ruling, now)
         proposal = replace(proposal, ruling=ruling)
-        request = ruling.on(self._request(proposal))
+        request = await self._with_freezes(ruling.on(self._request(proposal)), now)
         for check in EARLY:
             if refusal := check(request, policy.in_force(request, self._policy)):
                 return self._refused(proposal, refusal, now)
@@ -222,7 +241,8 @@ class Permits:
             return self._refused(proposal, ruled, now)
         proposal = replace(proposal, ruling=ruled)
         sources = self._sources(incident.tenant, incident.cluster)
-        asked = await self._measured(ruled.on(self._request(proposal)), plan, sources)
+        request = await self._with_freezes(ruled.on(self._request(proposal)), now)
+        asked = await self._measured(request, plan, sources)
         asked = replace(asked, approval_reasons=(*asked.approval_reasons, *ruled.asks(plan)))
         return Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
 
@@ -236,13 +256,22 @@ class Permits:
     def _request(self, proposal: Proposal) -> GateRequest:
         return question(proposal.match, proposal.execution_id, self._least_cooldown, proposal.approval)
 
+    async def _with_freezes(self, request: GateRequest, now: datetime) -> GateRequest:
+        return replace(request, around=replace(UNREAD, frozen=await known(self._frozen(now))))
+
     async def _measured(self, request: GateRequest, plan: Plan, sources: Sources) -> GateRequest:
         """The question, with what the plan may affect; labels and pods are read only where a limit needs them."""
         limits, labels = request.limits, None
         # A plan that changes nothing is weighed as if it changed its target.
-        blast = await measure(plan.touched or _target_of(plan), sources)
-        if limits.blast_percent is not None:
+        touched = plan.touched or _target_of(plan)
+        seen = known(sources.around(footprint_of(plan, touched)))
+        blast, around = await asyncio.gather(measure(touched, sources), seen)
+        request = replace(request, around=replace(around or UNREAD, frozen=request.around.frozen))
+        rules = policy.in_force(request, self._policy)
+        if limits.blast_percent is not None or wants_namespace_pods(blast.count, rules):
             blast = replace(blast, pods=await known(sources.pods(plan.namespaces)))
+        if wants_cluster_pods(blast.count, rules, limits.blast_percent_cluster):
+            blast = replace(blast, cluster_pods=await known(sources.pods(("",))))
         if limits.protected_labels:
             labels = await known(sources.labels(_with_target(plan)))
         return self._ask_about(replace(request, labels=labels), plan, blast)
@@ -251,7 +280,7 @@ class Permits:
         reasons = plan.approval_reasons
         if blast.graph is None and self._unknown_blast_asks:
             # The operator chose to be asked instead of refused when the graph does not know a target.
-            blast = replace(blast, graph=blast.live)
+            blast = replace(blast, graph=blast.live, graph_age_seconds=0.0)
             reasons = (*reasons, NOT_COUNTED)
         return replace(request, namespaces=plan.namespaces, plan_hash=plan.hash, blast=blast, approval_reasons=reasons)
 
@@ -443,6 +472,11 @@ _UNKNOWN = {
     LABELS_UNREADABLE: LABELS_UNKNOWN,
     "blast_radius": BLAST_UNKNOWN,
     "blast_share": BLAST_UNKNOWN,
+    "blast_share_workload": BLAST_UNKNOWN,
+    "blast_share_namespace": BLAST_UNKNOWN,
+    "blast_share_cluster": BLAST_UNKNOWN,
+    "graph_age": BLAST_UNKNOWN,
+    "gitops": GITOPS_UNKNOWN,
     "protected_label": LABELS_UNKNOWN,
 }
 """What a check is called when its no only means that something could not be measured."""
@@ -498,6 +532,7 @@ def _blast_numbers(blast: BlastRadius) -> dict[str, float | str]:
         "blast_graph": blast.graph,
         "blast_live": blast.live,
         "namespace_pods": blast.pods,
+        "cluster_pods": blast.cluster_pods,
     }
     return {name: value for name, value in counts.items() if value is not None}
 

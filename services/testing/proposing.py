@@ -25,7 +25,8 @@ from runbooks.loader import load_text
 from runbooks.model import LoadedRunbook
 from safety.model import BlastRadius, GateRequest, GrantedApproval
 from safety.policy import PolicySettings
-from services.pipeline.permit import EARLY, NOT_COUNTED, by_the_runbook, question
+from safety.surroundings import CLEAR
+from services.pipeline.permit import AROUND_CHECKS, EARLY, NOT_COUNTED, by_the_runbook, question
 from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, leaves, recorded_world
 
 _INCIDENT = TypeAdapter(Incident)
@@ -156,10 +157,14 @@ class Proposer:
 
     async def _asked(self, match: Match, raw: Json, execution: Json | None) -> tuple[Answer, GateRequest | None]:
         """What is known before the gate has its say, and what it is asked."""
+        if raw["check"] in AROUND_CHECKS:
+            # What stood around the target then, and what would around another plan, no record holds.
+            told = f"the gate refused then by {raw['check']}, and what it saw was not recorded"
+            return Answer(Kind.UNKNOWN, check="recorded", message=told), None
         runbook = match.runbook.runbook
         named = Answer(Kind.ASK, runbook.id, runbook.version)
         number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
-        request = question(match, number, self._knobs.least_cooldown)
+        request = replace(question(match, number, self._knobs.least_cooldown), around=CLEAR)
         for check in EARLY:
             if refusal := check(request, self._knobs.policy):
                 return replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message), None
@@ -296,7 +301,14 @@ def _with_plan(request: GateRequest, sketch: Sketch, raw: Json, execution: Json 
         request,
         namespaces=sketch.namespaces,
         plan_hash=sketch.hash,
-        blast=BlastRadius(int(graph), int(live), touched or (request.target_key,), pods=numbers.get("namespace_pods")),
+        blast=BlastRadius(
+            int(graph),
+            int(live),
+            touched or (request.target_key,),
+            pods=numbers.get("namespace_pods"),
+            cluster_pods=numbers.get("cluster_pods"),
+            graph_age_seconds=0.0,  # what was too old then was refused then
+        ),
         approval_reasons=(*sketch.approval_reasons, *asked[:1]),
         approval=_granted(sketch, approvals, execution),
     )

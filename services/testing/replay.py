@@ -22,6 +22,7 @@ from runbooks.findings import RunbookError
 from runbooks.loader import load_text
 from runbooks.model import LoadedRunbook
 from safety.model import BlastRadius, GateRequest, GrantedApproval, Limits, Permit
+from safety.surroundings import CLEAR
 from services.testing.journal import MemoryJournal
 from services.testing.permits import REPLAYED, permitted
 from services.testing.recorded import FromRecords, NotRecorded, facts_of, recorded_world, silent_world
@@ -324,7 +325,8 @@ async def _permit(record: ExecutionRecord, clock: _Clock, *, approved: bool) -> 
         namespaces=plan.namespaces,
         confidence=1.0,
         plan_hash=plan.hash,
-        blast=BlastRadius(1, 1, plan.touched or (plan.target_key,)),
+        blast=BlastRadius(1, 1, plan.touched or (plan.target_key,), graph_age_seconds=0),
+        around=CLEAR,
         limits=Limits(0, 1, 1, 0),
         approval=GrantedApproval("recorded", plan.hash, "recorded") if approved or plan.approval_reasons else None,
     )

@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 from executor.actions.base import Action, ActionTable, Found, Planned, Recovery, Stamp, TargetFacts, World
 from executor.context import target_ref
 from executor.errors import RemediationError, StepFailed
+from executor.footprint import footprint_of
 from executor.model import Access, ExecutionRecord, Plan, PlannedStep, Status, StepRun, StepStatus
 from executor.people_ports import People
 from executor.planner import Planner
@@ -122,16 +123,19 @@ async def _trial(pack: LoadedPack, scenario: Scenario, lab: Lab, site: Site) -> 
         plan = await Planner(actions, world, parameters).plan(match, number)
         # A plan that only reads and tells affects nothing; what it looks at stands for it.
         touched = plan.touched or (str(target_ref(plan.context["target"])),)
-        blast = await measure(touched, ClusterAndGraph(world.cluster, _NoGraph(), "trial", "trial"))
+        sources = ClusterAndGraph(world.cluster, _NoGraph(), "trial", "trial")
+        blast = await measure(touched, sources)
+        around = replace(await sources.around(footprint_of(plan, touched)), frozen=())
     except RemediationError as error:
         return Course("plan_failed", message=str(error), assumptions=assumptions, sent=tuple(notes.sent))
     if blast.graph is None:
-        blast = BlastRadius(blast.live, blast.live, blast.resources)
+        blast = BlastRadius(blast.live, blast.live, blast.resources, graph_age_seconds=0.0)
     request = replace(
         question(match, number, timedelta(0)),
         namespaces=plan.namespaces,
         plan_hash=plan.hash,
         blast=blast,
+        around=around,
         approval_reasons=plan.approval_reasons,
     )
     answer = await permitted(request, lab.policy, clock, approved_by="the scenario" if scenario.approve else "")
@@ -243,6 +247,7 @@ class _NoGraph:
 class _NoCount:
     count: int | None = None
     reason: str = ""
+    age_seconds: float | None = 0.0
 
 
 def _record(match: Match, plan: Plan, number: str, clock: Clock) -> ExecutionRecord:

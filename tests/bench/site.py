@@ -190,7 +190,8 @@ async def _draw(made: Site) -> None:
     await run(
         made.graph,
         "UNWIND $rows AS row "
-        "CREATE (d:Resource {rid: row.deployment, kind: 'Deployment', ns: $ns, name: row.name, client_id: $tenant}) "
+        "CREATE (d:Resource {rid: row.deployment, kind: 'Deployment', ns: $ns, name: row.name, client_id: $tenant, "
+        "  updated_at: datetime()}) "
         "CREATE (p:Resource {rid: row.pod, kind: 'Pod', ns: $ns, name: row.pod_name, uid: row.uid, "
         "  client_id: $tenant}) "
         "CREATE (d)-[:CONTROLS]->(p)",

@@ -637,11 +637,11 @@ async def test_what_never_ran_is_no_earlier_execution(rig):
 @pytest.mark.parametrize(
     ("blast", "percent", "check"),
     [
-        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=30), 10, None),
-        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=29), 10, "blast_share"),
-        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=0), 99, "blast_share"),
-        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=0), 100, None),
-        (BlastRadius(graph=2, live=3, resources=(TARGET,), pods=None), 100, "blast_share"),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), graph_age_seconds=1, pods=30), 10, None),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), graph_age_seconds=1, pods=29), 10, "blast_share"),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), graph_age_seconds=1, pods=0), 99, "blast_share"),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), graph_age_seconds=1, pods=0), 100, None),
+        (BlastRadius(graph=2, live=3, resources=(TARGET,), graph_age_seconds=1, pods=None), 100, "blast_share"),
     ],
 )
 async def test_a_share_of_the_pods_is_limited_beside_their_number(rig, blast, percent, check):

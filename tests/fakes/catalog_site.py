@@ -157,7 +157,7 @@ class Site:
             rows.append({"rid": f"node:{told.name}", "kind": "Node", "ns": "", "name": told.name})
         await self.world.query(
             "UNWIND $rows AS row MERGE (r:Resource {rid: row.rid}) "
-            "SET r.client_id = $name, r.kind = row.kind, r.ns = row.ns, r.name = row.name",
+            "SET r.client_id = $name, r.kind = row.kind, r.ns = row.ns, r.name = row.name, r.updated_at = datetime()",
             rows=rows,
         )
 

@@ -79,7 +79,8 @@ def prefers(node: str) -> dict[str, Any]:
 async def known(world: Served, kind: str, name: str, namespace: str = "") -> None:
     """Tell the graph of an object, as the state watcher does."""
     await world.query(
-        "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = $kind, r.ns = $ns, r.name = $app",
+        "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = $kind, r.ns = $ns, r.name = $app, "
+        "r.updated_at = datetime()",
         rid=About(kind, name, namespace).rid,
         kind=kind,
         ns=namespace,

@@ -18,6 +18,7 @@ from safety.policy import PolicySettings
 from safety.ports import Gate
 from safety.redis_gate import RedisGate
 from safety.scripts import Script, Scripts
+from safety.surroundings import CLEAR
 
 SETTINGS = PolicySettings(
     max_executions_per_hour_total=6, provisional_ttl_seconds=60, permit_ttl_seconds=120, lock_lease_seconds=300
@@ -36,8 +37,9 @@ def request(execution_id: str = "e1", target: str = "prod/shop/Deployment/cart",
         namespaces=("shop",),
         confidence=0.93,
         plan_hash="hash-1",
-        blast=BlastRadius(graph=2, live=3, resources=(target,)),
+        blast=BlastRadius(graph=2, live=3, resources=(target,), graph_age_seconds=1),
         limits=LIMITS,
+        around=CLEAR,
     )
     return replace(plain, **changes)
 

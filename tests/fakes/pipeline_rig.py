@@ -30,8 +30,10 @@ from matcher.select import RunbookIndex
 from matcher.target import TargetResolver
 from runbooks.mappings import NO_MAPPINGS, Mappings
 from runbooks.model import LoadedRunbook, Runbook
+from safety.blast import GraphSays
 from safety.model import Refusal
 from safety.policy import PolicySettings
+from safety.surroundings import CLEAR, Around, Footprint
 from services.intake.settings import IntakeSettings
 from services.kafka.model import Inbound, Outbound
 from services.pipeline.act import Holding, Worker
@@ -156,6 +158,9 @@ class OneEach:
         self.unknown = False
         self.there: int | None = 10
         self.labelled: dict[str, dict[str, str] | None] = {}
+        self.graph_age: float | None = 1.0
+        self.surroundings = CLEAR
+        self.footprints: list[Footprint] = []
 
     async def pods(self, namespaces: Sequence[str]) -> int | None:
         return self.there
@@ -170,8 +175,14 @@ class OneEach:
             raise self.broken
         return len(touched)
 
-    async def graph(self, touched: Sequence[str]) -> int | None:
-        return None if self.unknown else len(touched)
+    async def graph(self, touched: Sequence[str]) -> GraphSays:
+        return GraphSays(None if self.unknown else len(touched), self.graph_age)
+
+    async def around(self, footprint: Footprint) -> Around:
+        if self.broken:
+            raise self.broken
+        self.footprints.append(footprint)
+        return self.surroundings
 
 
 class SecretShelf:

@@ -384,7 +384,8 @@ class Served:
         # A plan that is made before the controller has looked at it would drift by the controller's own marks.
         await until(seen, f"the controller knows {name}")
         await self.query(
-            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Deployment', r.ns = $ns, r.name = $app",
+            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Deployment', r.ns = $ns, r.name = $app, "
+            "r.updated_at = datetime()",
             rid=f"deployment:{namespace}:{name}",
             ns=namespace,
             app=name,

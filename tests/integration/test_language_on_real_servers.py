@@ -250,7 +250,8 @@ async def test_a_program_runs_in_a_container(world):
     try:
         (pod,) = await until(running, "the pod runs", 60)
         await world.query(
-            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Pod', r.ns = $ns, r.name = $pod",
+            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Pod', r.ns = $ns, r.name = $pod, "
+            "r.updated_at = datetime()",
             rid=f"pod:{EXEC_NAMESPACE}:{pod['metadata']['name']}",
             ns=EXEC_NAMESPACE,
             pod=pod["metadata"]["name"],
@@ -301,7 +302,8 @@ async def test_a_node_is_closed_emptied_and_opened(world):
         steps = [step(verb, f"kubectl_{verb}", {"node": name}) for verb in ("cordon", "drain", "uncordon")]
         await installed(world, "node", runbook("TestNode", *steps))
         await world.query(
-            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Node', r.ns = '', r.name = $node",
+            "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Node', r.ns = '', r.name = $node, "
+            "r.updated_at = datetime()",
             rid=f"node:{name}",
             node=name,
         )

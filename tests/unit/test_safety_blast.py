@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from safety.blast import Touched, combine, count, measure, weigh
+from safety.blast import GraphSays, Touched, combine, count, measure, weigh
 
 CART = "Deployment/shop/cart"
 
@@ -73,7 +73,7 @@ class Sources:
         return await self._tell("live")
 
     async def graph(self, touched):
-        return await self._tell("graph")
+        return GraphSays(await self._tell("graph"), 1.0)
 
 
 @pytest.mark.parametrize(

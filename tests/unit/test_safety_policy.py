@@ -23,7 +23,7 @@ def limits(**changes):
 
 
 def blast(graph, live):
-    return request(blast=BlastRadius(graph, live, (TARGET,)))
+    return request(blast=BlastRadius(graph, live, (TARGET,), graph_age_seconds=1))
 
 
 ROWS = [
@@ -72,8 +72,9 @@ def test_each_check_refuses_what_it_is_for(asked, check):
 
 def test_the_order_of_the_checks_is_fixed():
     """A request that everything speaks against hears the first check; approval is asked for last."""
-    names = ["valid_request", "sane_limits", "protected_namespaces", "protected_labels"]
-    names += ["confidence", "blast_radius", "blast_share"]
+    names = ["valid_request", "sane_limits", "freeze", "protected_namespaces", "protected_labels", "disabled"]
+    names += ["confidence", "gitops", "blast_radius", "graph_age", "blast_share", "blast_share_workload"]
+    names += ["blast_share_namespace", "blast_share_cluster", "disruption_budget"]
     assert [check.__name__ for check in CHECKS] == names
     hopeless = request(namespaces=("kube-system",), confidence=0.1, approval_reasons=("careful",))
     assert decide(hopeless, DEFAULTS).check == "protected_namespace"
