@@ -50,7 +50,7 @@ async def test_an_answer_that_got_lost_is_asked_for_again(wired, rig):
     wire.loses_answers = 1
     (answer,) = await gate.ask([request()])
     assert isinstance(answer, Permit)
-    counted = await rig.redis.zcard(f"{rig.prefix}{{acme}}:rate:runbook:oom")
+    counted = await rig.redis.zcard(f"{rig.prefix}{{acme}}:count:runbook:oom")
     assert counted == 1
 
 
@@ -205,7 +205,7 @@ async def test_keys_of_a_tenant_share_a_hash_tag_and_all_expire(rig):
     await rig.gate.confirm([("e1", TARGET)])
     await rig.gate.release("e1", TARGET, 60)
     keys = {key.decode().removeprefix(rig.prefix): value for key, value in (await rig.dump()).items()}
-    assert {key for key in keys if not key.startswith("{acme}:")} == {"primed", "place:e1"}
+    assert {key for key in keys if not key.startswith("{acme}:")} == {"primed:2", "place:e1"}
     assert all(expiry > 0 for key, (_, expiry) in keys.items() if key != "primed")
 
 

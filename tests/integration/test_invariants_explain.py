@@ -108,7 +108,7 @@ async def test_invariant_5_a_refusal_consumes_nothing_in_redis(world, namespace)
 
     await until(released, "the targets are free")
     before = await world.dump()
-    assert any(b":rate:runbook:fix-testonce" in key for key in before)
+    assert any(b":count:runbook:fix-testonce" in key for key in before)
     refused = {
         "runbook_rate": world.rca("second", namespace, "TestOnce"),
         "cooldown": world.rca("chilled", namespace, "TestTrouble"),
