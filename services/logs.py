@@ -7,86 +7,18 @@ librdkafka or the Neo4j driver carries the same ids and is masked the same.
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 import structlog
 
-MASK = "***"
+from services.masking import MASK, Masker, is_secret_name, masker
 
-_SECRET_KEY = re.compile(
-    r"(?i)(pass(word|wd|phrase)?|secret|token|api[_.-]?key|private[_.-]?key|credential|authorization|cookie|dsn)s?$"
-)
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s@]+@")
-_LEAST_SECRET = 4
-"""A shorter value would mask ordinary words."""
+__all__ = ["MASK", "LogHooks", "Masker", "configure", "correlated", "is_secret_name", "masker"]
 
 _NOISY = ("httpx", "httpcore", "kubernetes", "neo4j.notifications", "faststream", "asyncio", "uvicorn.access")
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a key's name says that its value is a secret."""
-    return _SECRET_KEY.search(name) is not None
-
-
-class Masker:
-    """Takes secrets out of values: by the name of their key, by known values, by how credentials look.
-
-    Known values are registered when they are read (``services.secrets``), so that a secret that a server repeats
-    in an error message is masked too.
-    """
-
-    def __init__(self) -> None:
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-
-    def register(self, value: str) -> None:
-        """Never show this value again."""
-        if len(value) >= _LEAST_SECRET and value not in self._values:
-            self._values.add(value)
-            # Longest first, so that a secret that begins another one does not leave the rest of it behind.
-            self._pattern = re.compile("|".join(map(re.escape, sorted(self._values, key=len, reverse=True))))
-
-    def text(self, text: str) -> str:
-        """The text without secrets."""
-        if self._pattern is not None:
-            text = self._pattern.sub(MASK, text)
-        if "://" in text:
-            text = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
-        return _BEARER.sub(rf"\1 {MASK}", text)
-
-    def value(self, value: Any) -> Any:
-        """A value of any shape without secrets."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, Mapping):
-            return {k: self.named(k, v) for k, v in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self.value(item) for item in value]
-        if isinstance(value, bool | int | float) or value is None:
-            return value
-        return self.text(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
-
-    def named(self, name: object, value: Any) -> Any:
-        """A value under a name that may itself say "secret"."""
-        if isinstance(name, str) and is_secret_name(name) and value not in (None, "", False, True):
-            return MASK
-        return self.value(value)
-
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """As a structlog processor, last before rendering."""
-        for name in event:
-            if name not in {"level", "timestamp", "_record", "_from_structlog"}:
-                event[name] = self.named(name, event[name])
-        return event
-
-
-masker = Masker()
-"""The one of this process: a secret that is read anywhere is masked everywhere."""
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class SecretSources(Group):
     )
     ttl: Duration = Field(
         timedelta(seconds=30),
-        description="How long a fetched secret stays in memory, at most 1h; 0s: fetched each time",
+        description="How long a fetched secret stays in memory, at most 1h",
     )
     vault: VaultSettings = Field(VaultSettings(), description="HashiCorp Vault")
     aws: AwsSettings = Field(AwsSettings(), description="AWS Secrets Manager")
