@@ -80,7 +80,7 @@ class Flow:
         )
         checker = Checker(tools.actions, tools.world)
         self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings, checker)
-        self._notifier = Notifier(tools.world, tools.hooks, tools.redact)
+        self._notifier = Notifier(tools.world, tools.hooks, tools.redact, tools.settings.asked_elsewhere)
         self._put_together(tools)
         self._evidence: tuple[Evidence, ...] = ()
         self._facts = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from executor.actions.base import Redact, World
@@ -20,6 +20,7 @@ TIMEOUT_SECONDS = 15.0
 """For each channel; they are told at the same time."""
 _OK, _MULTIPLE = 200, 300
 _GOOD = "on_success"
+_ASKED = "on_approval"
 
 
 class Notifier:
@@ -30,10 +31,12 @@ class Notifier:
         hooks: hear, for each channel, ``notification.sent``, ``notification.skipped`` (it is not configured) and
             ``notification.failed``.
         redact: takes secrets out.
+        asked_elsewhere: channels on which people are asked in another way, so that ``on_approval`` sends nothing there.
     """
 
-    def __init__(self, world: World, hooks: Hooks, redact: Redact) -> None:
+    def __init__(self, world: World, hooks: Hooks, redact: Redact, asked_elsewhere: Collection[str] = ()) -> None:
         self._world = world
+        self._asked_elsewhere = frozenset(asked_elsewhere)
         self._hooks = hooks
         self._redact = redact
         self._ways: Mapping[str, _Way] = {
@@ -55,6 +58,8 @@ class Notifier:
         """
         channels = record.notification.get(moment) or {}
         named = [(channel, content) for channel, content in channels.items() if content and channel in self._ways]
+        if moment == _ASKED:
+            named = [(channel, content) for channel, content in named if channel not in self._asked_elsewhere]
         await asyncio.gather(*(self._by(channel, content, record, moment) for channel, content in named))
 
     async def _by(self, channel: str, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
@@ -70,7 +75,7 @@ class Notifier:
             self._hooks.event("notification.sent", **facts)
 
     def _text(self, template: str, record: ExecutionRecord) -> str:
-        return self._redact(_rendered(template, record))
+        return self._redact(message_of(template, record))
 
     async def _slack(self, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:
         await self._world.chat.post(content["channel"], self._text(content["message"], record))
@@ -161,7 +166,8 @@ def names(record: ExecutionRecord) -> dict[str, Any]:
     }
 
 
-def _rendered(template: str, record: ExecutionRecord) -> str:
+def message_of(template: str, record: ExecutionRecord) -> str:
+    """A message of a runbook for people; one that cannot be rendered says so, and what it is about."""
     try:
         return render_message(template, names(record))
     except TemplateError as error:

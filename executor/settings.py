@@ -21,6 +21,7 @@ class ExecutorSettings:
         poll_longest_seconds: the longest such wait.
         approval_poll_seconds: how often a step that waits for a human looks for the answer.
         approval_timeout_seconds: longest wait for a human; a runbook may ask for less, 0 for as long as it says.
+        asked_elsewhere: channels of notifications on which questions are asked in another way than by ``on_approval``.
     """
 
     pause_poll_seconds: float = 1.0
@@ -34,3 +35,4 @@ class ExecutorSettings:
     poll_longest_seconds: float = 5.0
     approval_poll_seconds: float = 1.0
     approval_timeout_seconds: float = 0.0
+    asked_elsewhere: frozenset[str] = frozenset()

@@ -104,6 +104,7 @@ class ApprovalProblem(StrEnum):
     NO_REASON = "no_reason"
     NOT_AS_ASKED = "not_as_asked"
     SAID_ALREADY = "said_already"
+    NOT_ALLOWED = "not_allowed"
 
 
 @dataclass(frozen=True, slots=True)

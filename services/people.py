@@ -83,6 +83,6 @@ def _secrets(settings: Settings) -> list[str]:
         settings.mail.password,
         settings.jira.token,
         settings.servicenow.password,
-        *([settings.slack.token] if settings.slack.token else []),
+        *filter(None, (settings.slack.token, settings.slack.app_token, settings.slack.signing_secret)),
     ]
     return [value for secret in kept if (value := secret.get_secret_value())]

@@ -12,7 +12,7 @@ import structlog
 from services.api.app import create_app
 from services.api.receiver import Receiver
 from services.api.server import ApiServer
-from services.bootstrap import Parts, Pipeline, Role, make_pipeline, make_runs_api
+from services.bootstrap import Parts, Pipeline, Role, SlackDesk, make_pipeline, make_runs_api, make_slack
 from services.graph.connect import verify
 from services.graph.migrate import migrate
 from services.graph.warm import warm
@@ -76,6 +76,7 @@ class Service:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unfollowed = ""
         self._woken = asyncio.Event()
+        self._slack: SlackDesk | None = None
         self.url = ""
 
     def stop(self) -> None:
@@ -101,6 +102,7 @@ class Service:
         async with AsyncExitStack() as stack:
             health = await self._health(stack)
             pipeline = make_pipeline(parts, self._roles)
+            self._slack = make_slack(parts, self._roles)
             self._consume(pipeline)
             await parts.bus.start()
             stack.push_async_callback(parts.bus.stop)
@@ -147,6 +149,8 @@ class Service:
     async def _wake(self, _: object) -> None:
         """Somebody asked or answered: look at once instead of at the next sweep."""
         self._woken.set()
+        if self._slack:
+            self._slack.wake()
 
     def _begin(self, pipeline: Pipeline, health: Health) -> None:
         execution = self._parts.settings.execution
@@ -157,6 +161,9 @@ class Service:
         if self._parts.history:
             # A copy that lags behind is no reason to restart the process.
             self._spawn("history", self._parts.history.run, lambda *_: None)
+        for name, work in self._slack.tasks if self._slack else ():
+            # Slack away is no reason to restart the process: everything can be answered with rb approvals.
+            self._spawn(name, work, lambda *_: None)
         if self._parts.settings.runbooks.watch:
             self._spawn("runbooks", self._parts.catalog.watch, self._note_watch)
 
@@ -238,7 +245,8 @@ class Service:
                 produce_timeout_seconds=settings.api.produce_timeout_seconds,
             )
         runs = make_runs_api(self._parts) if Role.API in self._roles else None
-        app = create_app(health, self._parts.metrics, receiver, runs)
+        slack = self._slack.interactions if self._slack else None
+        app = create_app(health, self._parts.metrics, receiver, runs, slack)
         server = ApiServer(app, settings.api.host, settings.api.port)
         await server.start()
         stack.push_async_callback(server.stop)

@@ -7,7 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.api import interactions
 from services.api import receiver as alertmanager
+from services.api.interactions import Interactions
 from services.api.receiver import Receiver
 from services.api.runs import RunsApi, switched_off
 from services.health import Health
@@ -15,7 +17,11 @@ from services.metrics import CONTENT_TYPE, Metrics
 
 
 def create_app(
-    health: Health, metrics: Metrics, receiver: Receiver | None = None, runs: RunsApi | None = None
+    health: Health,
+    metrics: Metrics,
+    receiver: Receiver | None = None,
+    runs: RunsApi | None = None,
+    slack: Interactions | None = None,
 ) -> Starlette:
     """Build the application.
 
@@ -24,6 +30,7 @@ def create_app(
         metrics: the page at ``/metrics``.
         receiver: for Alertmanager; None when no token is set, then its path says so.
         runs: runbooks over REST; as the receiver.
+        slack: clicks in Slack; None unless they come over HTTP, then its path says so.
     """
 
     async def healthz(_: Request) -> Response:
@@ -40,12 +47,16 @@ def create_app(
     async def no_receiver(_: Request) -> Response:
         return JSONResponse({"error": "the receiver is off: set api.receiver_token"}, status_code=404)
 
+    async def no_slack(_: Request) -> Response:
+        return JSONResponse({"error": "Slack over HTTP is off: set slack.mode to http"}, status_code=404)
+
     return Starlette(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", page, methods=["GET"]),
             Route(alertmanager.PATH, receiver.__call__ if receiver else no_receiver, methods=["POST"]),
+            Route(interactions.PATH, slack.__call__ if slack else no_slack, methods=["POST"]),
             *(runs.routes() if runs else switched_off()),
         ]
     )

@@ -43,11 +43,17 @@ def authorise(request: Request, token: bytes) -> None:
 
 
 async def json_body(request: Request, limit: int, advice: str = "") -> bytes:
+    """A body of JSON, unread but bounded; see ``bounded_body``."""
+    return await bounded_body(request, limit, "application/json", advice)
+
+
+async def bounded_body(request: Request, limit: int, wanted: str, advice: str = "") -> bytes:
     """The body, unread but bounded.
 
     Args:
         request: of the call.
         limit: a larger body is refused, whatever its declared length says.
+        wanted: the content type that it must have.
         advice: how to make it smaller.
 
     Raises:
@@ -55,8 +61,8 @@ async def json_body(request: Request, limit: int, advice: str = "") -> bytes:
         ClientDisconnect: nobody waits for an answer any more.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refused(415, "content type must be application/json")
+    if kind != wanted:
+        raise Refused(415, f"content type must be {wanted}")
     too_large = Refused(413, f"the body is larger than {limit} bytes{advice}")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:

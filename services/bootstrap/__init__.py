@@ -4,15 +4,18 @@ from services.bootstrap.acting import open_screens
 from services.bootstrap.deciding import make_forecaster
 from services.bootstrap.parts import ALL_ROLES, Parts, Role, assemble
 from services.bootstrap.pipeline import Pipeline, make_pipeline, make_runs_api
+from services.bootstrap.slack import SlackDesk, make_slack
 
 __all__ = [
     "ALL_ROLES",
     "Parts",
     "Pipeline",
     "Role",
+    "SlackDesk",
     "assemble",
     "make_forecaster",
     "make_pipeline",
     "make_runs_api",
+    "make_slack",
     "open_screens",
 ]

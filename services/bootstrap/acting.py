@@ -57,6 +57,11 @@ def open_screens(settings: Settings) -> ChromiumScreens:
     )
 
 
+def asked_elsewhere(settings: Settings) -> frozenset[str]:
+    """Channels of notifications that have a question of their own instead of the message ``on_approval``."""
+    return frozenset({"slack"}) if settings.slack.asks else frozenset()
+
+
 def make_worker(parts: Parts, acting: World) -> Worker:
     """The act role."""
     settings = parts.settings
@@ -72,7 +77,10 @@ def make_worker(parts: Parts, acting: World) -> Worker:
         fresh=Neo4jFreshSignals(parts.graph, settings.matching.default_tenant),
         redact=masker.text,
         approvals=parts.approvals,
-        settings=ExecutorSettings(approval_timeout_seconds=settings.approvals.timeout.total_seconds()),
+        settings=ExecutorSettings(
+            approval_timeout_seconds=settings.approvals.timeout.total_seconds(),
+            asked_elsewhere=asked_elsewhere(settings),
+        ),
     )
     return Worker(
         progress=progress,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from executor.notify import Notifier
 from services.api.runs import RunsApi
-from services.bootstrap.acting import make_worker, world
+from services.bootstrap.acting import asked_elsewhere, make_worker, world
 from services.bootstrap.deciding import make_decider, make_permits
 from services.bootstrap.parts import Parts, Role
 from services.graph.schedules import Neo4jScheduleState
@@ -51,7 +51,7 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         topics=topics,
         hooks=parts.hooks,
         handoff=worker.submit if worker else None,
-        asked=Questions(Notifier(acting, parts.hooks, masker.text)).ask,
+        asked=Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings))).ask,
     )
     duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
     ingest = None

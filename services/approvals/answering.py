@@ -1,0 +1,121 @@
+"""Answers of people whose identity is known: the one way from any surface to the record.
+
+The answer is written to the graph, conditionally: whoever is first counts. Kafka only wakes the pipeline up, which
+looks by itself too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from executor.ports import Clock
+from safety.access import Access, Actor, Denied, Scope
+from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStore, Verb
+from safety.permissions import Permission
+from services.approvals.facts import scope_of
+from services.kafka.model import Publisher
+from services.pipeline.messages import approval_message
+from services.ports import ExecutionStore
+from services.settings import Topics
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody says to a question.
+
+    Attributes:
+        plan_hash: of the plan that was shown.
+        choice: one of the answers that the rules offer.
+        surface: where it was given, for the log.
+    """
+
+    approval_id: str
+    plan_hash: str
+    verb: Verb
+    reason: str = ""
+    choice: str = ""
+    surface: str = ""
+
+
+class Answering:
+    """Takes answers.
+
+    Args:
+        access: who may answer what. Where no roles are configured, everybody whose identity a surface could tie to a
+            person may: the settings of the surface name them.
+    """
+
+    def __init__(
+        self,
+        *,
+        approvals: ApprovalStore,
+        executions: ExecutionStore,
+        access: Access,
+        publisher: Publisher,
+        topics: Topics,
+        clock: Clock,
+    ) -> None:
+        self._approvals = approvals
+        self._executions = executions
+        self._access = access
+        self._publisher = publisher
+        self._topics = topics
+        self._clock = clock
+
+    async def answer(self, given: Answer, actor: Actor) -> Approval | ApprovalError:
+        """Write an answer.
+
+        Args:
+            given: what is said.
+            actor: who says it; its identity was checked by the surface.
+
+        Returns:
+            The approval after the answer, or why the answer does not count.
+
+        Raises:
+            Temporary: the store is away; nothing was written.
+        """
+        approval = await self._approvals.get(given.approval_id)
+        if approval is None:
+            return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {given.approval_id}")
+        record = await self._executions.load(approval.execution_id)
+        problem = self._denied(actor, scope_of(record) if record else Scope())
+        if problem:
+            log.warning("approval.not_allowed", approval_id=approval.id, actor=actor.key, why=problem)
+            return ApprovalError(ApprovalProblem.NOT_ALLOWED, problem, approval.status)
+        answered = await self._approvals.answer(
+            given.approval_id,
+            given.verb,
+            by=actor.person,
+            reason=given.reason,
+            now=self._clock.now(),
+            plan_hash=given.plan_hash,
+            choice=given.choice,
+        )
+        facts = {"approval_id": approval.id, "actor": actor.key, "surface": given.surface, "verb": given.verb.value}
+        if isinstance(answered, ApprovalError):
+            log.info("approval.answer_refused", **facts, problem=answered.problem.value, why=answered.message)
+            return answered
+        log.info("approval.answer_taken", **facts, by=actor.person, status=answered.status.value)
+        await self._wake(answered, record.plan.target_key if record else answered.execution_id)
+        return answered
+
+    def _denied(self, actor: Actor, scope: Scope) -> str:
+        """Why the actor may not answer; empty when it may."""
+        if actor.claimed or not actor.person or actor.person == actor.key:
+            return f"{actor} is not tied to a person"
+        if not self._access.configured:
+            return ""
+        answer = self._access.may(actor, Permission.APPROVALS_RESPOND, scope)
+        return answer.reason if isinstance(answer, Denied) else ""
+
+    async def _wake(self, approval: Approval, target_key: str) -> None:
+        try:
+            message = approval_message(approval, target_key, self._topics, self._clock.now())
+            await self._publisher.publish([message])
+        except Exception as error:  # noqa: BLE001 - the answer is on record: whatever keeps Kafka away is only a delay
+            log.warning("approval.not_announced", approval_id=approval.id, error=str(error))
