@@ -141,6 +141,11 @@ class Actor:
             return self.owner
         return self.id if self.kind is ActorKind.USER else self.key
 
+    @property
+    def human(self) -> bool:
+        """Whether a person stands behind it: a user, or a token or Slack account that belongs to one."""
+        return self.kind is ActorKind.USER or (bool(self.owner) and self.kind in {ActorKind.TOKEN, ActorKind.SLACK})
+
     def __str__(self) -> str:
         return f"{self.key} ({self.name})" if self.name and self.name != self.id else self.key
 

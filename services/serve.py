@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, suppress
 
 import structlog
 
+from services.access.opening import remarks
 from services.api.app import create_app
-from services.api.receiver import Receiver
 from services.api.server import ApiServer
-from services.bootstrap import Parts, Pipeline, Role, SlackDesk, make_pipeline, make_runs_api, make_slack
+from services.bootstrap import Parts, Pipeline, Role, SlackDesk, make_pipeline, make_receiver, make_runs_api, make_slack
 from services.graph.connect import verify
 from services.graph.migrate import migrate
 from services.graph.warm import warm
@@ -92,6 +92,8 @@ class Service:
         parts = self._parts
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, self.stop)
+        for remark in remarks(parts.settings):
+            log.warning("access.open", why=remark)
         applied = await migrate(parts.graph)
         log.info("graph.ready", migrations=[m.name for m in applied])
         began = parts.clock.monotonic()
@@ -234,16 +236,7 @@ class Service:
         settings = self._parts.settings
         if not settings.api.enabled:
             return
-        token = settings.api.receiver_token
-        receiver = None
-        if token and Role.API in self._roles:
-            receiver = Receiver(
-                self._parts.bus,
-                settings.kafka.topics.alerts,
-                token.get_secret_value(),
-                max_body_bytes=settings.api.max_body_bytes,
-                produce_timeout_seconds=settings.api.produce_timeout_seconds,
-            )
+        receiver = make_receiver(self._parts) if Role.API in self._roles else None
         runs = make_runs_api(self._parts) if Role.API in self._roles else None
         slack = self._slack.interactions if self._slack else None
         app = create_app(health, self._parts.metrics, receiver, runs, slack)

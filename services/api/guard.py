@@ -1,11 +1,16 @@
-"""What every endpoint that takes something asks of its callers: a token, the right content type, a bounded body."""
+"""What every endpoint asks of its callers: who they are, whether they may, the content type, and a bounded body."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 
 from starlette.requests import Request
+
+from safety.access import Actor, Scope
+from safety.permissions import Permission
+from services.access.authenticator import Authenticator
+from services.access.door import AccessDenied, Door
+from services.access.errors import IdentityUnavailable, Unauthenticated
 
 RETRY_AFTER_SECONDS = 5
 _BODY_SECONDS = 10.0
@@ -30,16 +35,51 @@ class Refused(Exception):
         }.get(self.status, {})
 
 
-def authorise(request: Request, token: bytes) -> None:
-    """Let those pass who know the token. Compared in constant time, and before anything of the body is read.
+class Guard:
+    """Asks each caller who they are, and the door whether they may.
 
-    Raises:
-        Refused: with 401.
+    Args:
+        authenticator: from a bearer token to an actor.
+        door: the place that every entry point asks.
     """
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token)
-    if scheme.lower() != "bearer" or not right:
-        raise Refused(401, "a bearer token is needed")
+
+    def __init__(self, authenticator: Authenticator, door: Door) -> None:
+        self._authenticator = authenticator
+        self._door = door
+
+    async def enter(self, request: Request, entry: str) -> Actor:
+        """Let those pass who may; asked before anything of the body is read.
+
+        Args:
+            request: of the call.
+            entry: method and path as the table of entry points has them.
+
+        Raises:
+            Refused: with 401 for nobody, 403 for somebody who may not, 503 while whoever vouches does not answer.
+        """
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        try:
+            actor = await self._authenticator.actor(given.strip() if scheme.lower() == "bearer" else "")
+        except Unauthenticated as error:
+            raise Refused(401, str(error)) from error
+        except IdentityUnavailable as error:
+            raise Refused(503, f"nobody can be let in now: {error}") from error
+        try:
+            self._door.enter(actor, entry)
+        except AccessDenied as denied:
+            raise Refused(403, str(denied)) from denied
+        return actor
+
+    def require(self, actor: Actor, permission: Permission, scope: Scope, entry: str) -> None:
+        """Ask again with what is acted on.
+
+        Raises:
+            Refused: with 403; names the permission and the roles that have it.
+        """
+        try:
+            self._door.require(actor, permission, scope, entry=entry)
+        except AccessDenied as denied:
+            raise Refused(403, str(denied)) from denied
 
 
 async def json_body(request: Request, limit: int, advice: str = "") -> bytes:

@@ -21,9 +21,11 @@ _MODELS: tuple[type[BaseModel], ...] = (
     views.ExecutionView,
     views.Problem,
 )
+_TOKENS = "The setting `api.token`, an API token (`rb tokens`), of an OIDC provider, or of a service account"
 _WHY = {
     400: "The body is not JSON, or the key is none",
-    401: "No token, or the wrong one",
+    401: "No token, or one that does not hold",
+    403: "The caller lacks a permission; says which, and the roles that have it",
     404: "It is not known (yet), or the API is off",
     408: "The body came too slowly",
     409: "The runbook cannot be asked for by name, or another version is in force",
@@ -54,9 +56,7 @@ def openapi() -> dict[str, Any]:
         },
         "components": {
             "schemas": joined["$defs"],
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "The setting `api.token`"}
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": _TOKENS}},
         },
     }
 
@@ -90,7 +90,7 @@ def _get(number: str, summary: str, model: type[BaseModel], *problems: int) -> d
     operation: dict[str, Any] = {
         "operationId": number,
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": _json(model)}, **_problems(401, 503, *problems)},
+        "responses": {"200": {"description": summary, "content": _json(model)}, **_problems(401, 403, 503, *problems)},
     }
     return operation if model is views.Runbooks else {**operation, "parameters": [_id()]}
 

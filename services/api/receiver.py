@@ -16,13 +16,14 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from services.api.guard import Refused, authorise, json_body
+from services.api.guard import Guard, Refused, json_body
 from services.kafka.errors import BusUnavailable
 from services.kafka.model import Outbound, Publisher
 
 log = structlog.get_logger(__name__)
 
 PATH = "/api/v1/alertmanager"
+ENTRY = f"POST {PATH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Receiver:
     Args:
         publisher: returns when Kafka has acknowledged.
         topic: where webhooks go.
-        token: bearer token that the sender must know; not empty.
+        guard: knows who may send alerts.
         max_body_bytes: a larger body is refused.
         produce_timeout_seconds: longest wait for Kafka before the answer is 503.
     """
@@ -70,23 +71,21 @@ class Receiver:
         self,
         publisher: Publisher,
         topic: str,
-        token: str,
+        guard: Guard,
         *,
         max_body_bytes: int = 900_000,
         produce_timeout_seconds: float = 8.0,
     ) -> None:
-        if not token:
-            raise ValueError("an empty token would let everybody in")
         self._publisher = publisher
         self._topic = topic
-        self._token = token.encode()
+        self._guard = guard
         self._limit = max_body_bytes
         self._timeout = produce_timeout_seconds
 
     async def __call__(self, request: Request) -> Response:
-        """202 when Kafka has it; 401, 408, 413, 415 or 400 when it is not taken; 503 when Kafka is away."""
+        """202 when Kafka has it; 401, 403, 408, 413, 415 or 400 when it is not taken; 503 when it cannot be now."""
         try:
-            authorise(request, self._token)
+            await self._guard.enter(request, ENTRY)
             body = await json_body(request, self._limit, ": lower max_alerts of the webhook")
             webhook = read_webhook(body)
             await self._put(webhook.key, body)

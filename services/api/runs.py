@@ -25,8 +25,12 @@ from matcher.model import Asked, Run
 from matcher.named import refusal, unknown_parameter
 from runbooks.findings import did_you_mean
 from runbooks.model import LoadedRunbook
+from safety.access import Actor, ActorKind, Scope
+from safety.permissions import Permission
+from services.access import scopes
+from services.access.opening import API_TOKEN
 from services.api import views
-from services.api.guard import Refused, authorise, json_body
+from services.api.guard import Guard, Refused, json_body
 from services.intake.errors import Unreadable
 from services.intake.run_request import REQUEST_ID, RunRequest, run_request
 from services.kafka.errors import BusUnavailable
@@ -42,9 +46,12 @@ EXECUTION = "/api/v1/executions/{id}"
 IDEMPOTENCY = "Idempotency-Key"
 
 _LEAST = 6
-_OFF = "the API for runbooks is off: set api.token"
+_OFF = "the API for runbooks is off: set api.token or access.roles_file"
 
-Handler = Callable[[Request], Awaitable[Response]]
+_LIST, _EXECUTE, _REQUEST, _EXECUTION = f"GET {RUNBOOKS}", f"POST {EXECUTE}", f"GET {REQUEST}", f"GET {EXECUTION}"
+
+Handler = Callable[[Request, Actor], Awaitable[Response]]
+"""Answers a request of somebody who came through the door."""
 
 
 class RunsApi:
@@ -57,7 +64,7 @@ class RunsApi:
         ledger: decisions.
         executions: executions.
         clock: time.
-        token: bearer token that callers must know; not empty.
+        guard: knows who may do what.
         tenant: whose requests these are.
         cluster: where.
         configured: values of parameters from the settings, by runbook id.
@@ -74,22 +81,20 @@ class RunsApi:
         ledger: DecisionLedger,
         executions: ExecutionStore,
         clock: Clock,
-        token: str,
+        guard: Guard,
         tenant: str,
         cluster: str,
         configured: Mapping[str, Mapping[str, Any]] | None = None,
         max_body_bytes: int = 900_000,
         produce_timeout_seconds: float = 8.0,
     ) -> None:
-        if not token:
-            raise ValueError("an empty token would let everybody in")
         self._runbooks = runbooks
         self._publisher = publisher
         self._topic = topic
         self._ledger = ledger
         self._executions = executions
         self._clock = clock
-        self._token = token.encode()
+        self._guard = guard
         self._tenant = tenant
         self._cluster = cluster
         self._configured = configured or {}
@@ -97,19 +102,18 @@ class RunsApi:
         self._timeout = produce_timeout_seconds
 
     def routes(self) -> list[Route]:
-        """The endpoints, each behind the token."""
+        """The endpoints, each behind the guard."""
         return [
-            Route(RUNBOOKS, self._guarded(self._list), methods=["GET"]),
-            Route(EXECUTE, self._guarded(self._execute), methods=["POST"]),
-            Route(REQUEST, self._guarded(self._request), methods=["GET"]),
-            Route(EXECUTION, self._guarded(self._execution), methods=["GET"]),
+            Route(RUNBOOKS, self._guarded(_LIST, self._list), methods=["GET"]),
+            Route(EXECUTE, self._guarded(_EXECUTE, self._execute), methods=["POST"]),
+            Route(REQUEST, self._guarded(_REQUEST, self._request), methods=["GET"]),
+            Route(EXECUTION, self._guarded(_EXECUTION, self._execution), methods=["GET"]),
         ]
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, entry: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                authorise(request, self._token)
-                return await handler(request)
+                return await handler(request, await self._guard.enter(request, entry))
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody reads it
             except Refused as refused:
@@ -120,14 +124,18 @@ class RunsApi:
 
         return answer
 
-    async def _list(self, _: Request) -> Response:
+    async def _list(self, _: Request, __: Actor) -> Response:
         known = self._runbooks()
         return _answer(views.Runbooks(runbooks=tuple(views.runbook_view(known[name]) for name in sorted(known))))
 
-    async def _execute(self, request: Request) -> Response:
+    async def _execute(self, request: Request, actor: Actor) -> Response:
         asked = _read(await json_body(request, self._limit))
-        self._check(request.path_params["id"], asked)
-        made = self._made(request.path_params["id"], asked, request.headers.get(IDEMPOTENCY))
+        name = request.path_params["id"]
+        wanted = Permission.RUNBOOKS_DRY_RUN if asked.dry_run else Permission.RUNBOOKS_EXECUTE
+        scope = Scope(self._tenant, self._cluster, asked.target.namespace if asked.target else None, name)
+        self._guard.require(actor, wanted, scope, _EXECUTE)
+        self._check(name, asked)
+        made = self._made(name, asked, request.headers.get(IDEMPOTENCY), _asker(actor, asked.requested_by))
         await self._put(made)
         log.info("api.accepted", runbook=made.runbook.id, request_id=made.request_id, by=made.requested_by)
         href = REQUEST.format(id=made.request_id)
@@ -149,13 +157,13 @@ class RunsApi:
         except PlanError as error:
             raise Refused(422, str(error)) from error
 
-    def _made(self, name: str, asked: views.Execute, key: str | None) -> RunRequest:
+    def _made(self, name: str, asked: views.Execute, key: str | None, by: str) -> RunRequest:
         if key is not None and not re.fullmatch(REQUEST_ID, key):
             raise Refused(400, f"{IDEMPOTENCY}: 8 to 128 letters, digits and . _ : -, beginning with a letter or digit")
         try:
             return run_request(
                 name,
-                by=asked.requested_by,
+                by=by,
                 source=Asked.API,
                 at=self._clock.now(),
                 target=asked.target,
@@ -178,18 +186,20 @@ class RunsApi:
         except (BusUnavailable, TimeoutError) as error:
             raise Refused(503, f"Kafka did not acknowledge: send it again with the same {IDEMPOTENCY}") from error
 
-    async def _request(self, request: Request) -> Response:
+    async def _request(self, request: Request, actor: Actor) -> Response:
         number = request.path_params["id"]
         for story in await self._ledger.find(number, 10) if len(number) >= _LEAST else ():
             view = views.request_view(story)
             if view is not None and view.request_id == number:
+                self._guard.require(actor, Permission.EXECUTIONS_READ, scopes.of_decision(story.decision), _REQUEST)
                 return _answer(view)
         raise Refused(404, "no decision about this request is on record (yet)")
 
-    async def _execution(self, request: Request) -> Response:
+    async def _execution(self, request: Request, actor: Actor) -> Response:
         number = request.path_params["id"]
         for story in await self._executions.tell(number):
             if story.record.id == number:
+                self._guard.require(actor, Permission.EXECUTIONS_READ, scopes.of_execution(story.record), _EXECUTION)
                 return _answer(views.execution_view(story))
         raise Refused(404, "no execution of this id is on record")
 
@@ -220,6 +230,11 @@ def _read(body: bytes) -> views.Execute:
         place = ".".join(str(part) for part in first["loc"]) or "body"
         hint = f"; {did_you_mean(place, views.Execute.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise Refused(422, f"{place}: {first['msg']}{hint}") from error
+
+
+def _asker(actor: Actor, said: str) -> str:
+    """Who goes on record: whoever was proven. Only the one shared token leaves it to the caller to say a name."""
+    return (said or "api") if actor.key == f"{ActorKind.TOKEN}:{API_TOKEN}" else actor.person
 
 
 def _answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -3,7 +3,7 @@
 from services.bootstrap.acting import open_screens
 from services.bootstrap.deciding import make_forecaster
 from services.bootstrap.parts import ALL_ROLES, Parts, Role, assemble
-from services.bootstrap.pipeline import Pipeline, make_pipeline, make_runs_api
+from services.bootstrap.pipeline import Pipeline, make_pipeline, make_receiver, make_runs_api
 from services.bootstrap.slack import SlackDesk, make_slack
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "assemble",
     "make_forecaster",
     "make_pipeline",
+    "make_receiver",
     "make_runs_api",
     "make_slack",
     "open_screens",

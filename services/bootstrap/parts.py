@@ -15,6 +15,10 @@ from executor.actions import action_schemas
 from runbooks.folder import RunbookFolder
 from runbooks.mapping_files import MappingFiles
 from safety.redis_gate import RedisGate
+from services.access.authenticator import Authenticator
+from services.access.door import Door
+from services.access.identities import Directory
+from services.access.opening import open_access, open_authenticator, open_door
 from services.clock import SystemClock
 from services.connections import open_gate, open_graph
 from services.graph.approvals import Neo4jApprovalStore
@@ -24,6 +28,7 @@ from services.graph.history_truth import GraphTruth
 from services.graph.journal import Neo4jJournal
 from services.graph.ledger import Neo4jDecisionLedger
 from services.graph.permits import Neo4jPermitLedger
+from services.graph.tokens import Neo4jTokens
 from services.graph.versions import Neo4jVersions
 from services.history.database import HistoryDatabase
 from services.history.sink import SqlHistory
@@ -75,6 +80,9 @@ class Parts:
     permits: Neo4jPermitLedger
     http: HttpClient
     secrets: Secrets
+    door: Door
+    authenticator: Authenticator
+    directory: Directory
     stack: AsyncExitStack
     history: SqlHistory | None = None
 
@@ -108,6 +116,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
 
     Raises:
         NotConfigured: the cluster is neither named nor the practice cluster.
+        ConfigError: the roles cannot be used.
     """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
@@ -135,6 +144,10 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(http.close)
         secrets = make_secrets(settings.secrets, os.environ, clock, masker.register, cluster)
         stack.push_async_callback(secrets.store.close)
+        door = open_door(settings, open_access(settings), hooks)
+        tokens = Neo4jTokens(graph, settings.redis.prefix)
+        vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
+        authenticator = await stack.enter_async_context(vouching)
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
@@ -169,6 +182,9 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             permits=Neo4jPermitLedger(graph),
             http=http,
             secrets=secrets,
+            door=door,
+            authenticator=authenticator,
+            directory=Directory(settings.access.people),
             stack=stack.pop_all(),
             history=history,
         )

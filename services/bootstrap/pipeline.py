@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from executor.notify import Notifier
+from services.api.guard import Guard
+from services.api.receiver import Receiver
 from services.api.runs import RunsApi
 from services.bootstrap.acting import asked_elsewhere, make_worker, world
 from services.bootstrap.deciding import make_decider, make_permits
@@ -87,10 +89,9 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
 
 
 def make_runs_api(parts: Parts) -> RunsApi | None:
-    """Runbooks over REST; None when no token is set."""
+    """Runbooks over REST; None where nobody could prove who they are."""
     settings = parts.settings
-    token = settings.api.token
-    if token is None:
+    if settings.api.token is None and not parts.door.access.configured:
         return None
     return RunsApi(
         runbooks=lambda: parts.catalog.runbooks,
@@ -99,10 +100,24 @@ def make_runs_api(parts: Parts) -> RunsApi | None:
         ledger=parts.ledger,
         executions=parts.executions,
         clock=parts.clock,
-        token=token.get_secret_value(),
+        guard=Guard(parts.authenticator, parts.door),
         tenant=settings.matching.default_tenant,
         cluster=settings.default_cluster,
         configured=settings.runbooks.parameters,
+        max_body_bytes=settings.api.max_body_bytes,
+        produce_timeout_seconds=settings.api.produce_timeout_seconds,
+    )
+
+
+def make_receiver(parts: Parts) -> Receiver | None:
+    """The receiver for Alertmanager; None where nobody could prove who they are."""
+    settings = parts.settings
+    if settings.api.receiver_token is None and not parts.door.access.configured:
+        return None
+    return Receiver(
+        parts.bus,
+        settings.kafka.topics.alerts,
+        Guard(parts.authenticator, parts.door),
         max_body_bytes=settings.api.max_body_bytes,
         produce_timeout_seconds=settings.api.produce_timeout_seconds,
     )

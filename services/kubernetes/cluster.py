@@ -174,6 +174,18 @@ class KubernetesCluster:
         answer = await self._send("POST", path, f"ask for the right to {verb} {ref}", {}, review)
         return bool(answer.get("status", {}).get("allowed"))
 
+    async def review_token(self, token: str, audiences: Sequence[str]) -> Mapping[str, Any]:
+        """What the server says of a bearer token: the ``status`` of a TokenReview."""
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": list(audiences)},
+        }
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        answer = await self._send("POST", path, "ask whose a token is", {}, review)
+        status = answer.get("status")
+        return status if isinstance(status, dict) else {}
+
     async def exec(
         self, ref: ObjectRef, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
     ) -> ExecResult:

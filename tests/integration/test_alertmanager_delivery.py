@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from fakes.guards import token_guard
 from integration.alertmanager_server import run_alertmanager
 
+from safety.access import ALERTS
 from services.api.app import create_app
 from services.api.receiver import PATH, Receiver
 from services.api.server import ApiServer
@@ -54,7 +56,7 @@ async def pipeline(stack, tmp_path):
     bus.consume([topic], f"test-{topic}", keep)
     await bus.start()
     tap = Tap(bus)
-    server = ApiServer(create_app(Health(), Metrics(), Receiver(tap, topic, TOKEN)), port=0)
+    server = ApiServer(create_app(Health(), Metrics(), Receiver(tap, topic, token_guard(TOKEN, ALERTS))), port=0)
     await server.start()
     try:
         async with run_alertmanager(tmp_path, f"{server.url}{PATH}", TOKEN) as alertmanager:

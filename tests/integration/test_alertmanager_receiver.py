@@ -9,8 +9,10 @@ import time
 import httpx
 import orjson
 import pytest
+from fakes.guards import token_guard
 from fakes.recording_publisher import RecordingPublisher
 
+from safety.access import ALERTS
 from services.api.app import create_app
 from services.api.receiver import Receiver
 from services.api.server import ApiServer, CannotListen
@@ -32,7 +34,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json
 @contextlib.asynccontextmanager
 async def serving(publisher, **options):
     """The service's HTTP side with a receiver, over a real socket."""
-    receiver = Receiver(publisher, "alerts", TOKEN, **options)
+    receiver = Receiver(publisher, "alerts", token_guard(TOKEN, ALERTS), **options)
     server = ApiServer(create_app(Health(), Metrics(), receiver), port=0)
     await server.start()
     try:
@@ -166,7 +168,7 @@ async def test_get_is_not_allowed():
 async def test_an_empty_token_is_no_token():
     """It would let everybody in."""
     with pytest.raises(ValueError, match="everybody"):
-        Receiver(RecordingPublisher(), "alerts", "")
+        token_guard("", ALERTS)
 
 
 async def test_a_taken_port_is_told_and_does_not_end_the_process():

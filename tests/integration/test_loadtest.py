@@ -9,6 +9,7 @@ import os
 import re
 
 import pytest
+from fakes.guards import token_guard
 from fakes.pipeline_rig import CLUSTER, TENANT, TOPICS, Rig, runbook
 from fakes.recording_publisher import RecordingPublisher
 from hypothesis import given
@@ -127,7 +128,7 @@ async def endpoint(publisher):
         ledger=rig.store,
         executions=rig.store,
         clock=rig.clock,
-        token=TOKEN,
+        guard=token_guard(TOKEN),
         tenant=TENANT,
         cluster=CLUSTER,
         produce_timeout_seconds=1,

@@ -1,0 +1,143 @@
+"""The one table of entry points: how somebody gets in, and the permission that it takes.
+
+A test walks every route and every command, and fails for one that is missing here. What is missing all the same needs
+``rbac:manage``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from safety.permissions import Permission
+
+
+class Reach(StrEnum):
+    """How far the permission has to reach at the door."""
+
+    WHOLE = "whole"
+    """The installation: tenant and cluster, every namespace and runbook."""
+    PART = "part"
+    """Some of it; the entry point asks again as soon as it knows what is acted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """One way in.
+
+    Attributes:
+        permissions: one of them is needed; empty for an open one.
+        reach: how far.
+        why_open: why nothing is asked, for an open one.
+    """
+
+    permissions: tuple[Permission, ...] = ()
+    reach: Reach = Reach.WHOLE
+    why_open: str = ""
+
+    def __post_init__(self) -> None:
+        """Open is a decision, never an omission."""
+        if bool(self.permissions) == bool(self.why_open):
+            raise ValueError("an entry point has permissions, or a reason to be open")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may come in."""
+        return not self.permissions
+
+
+def _needs(*permissions: Permission) -> EntryPoint:
+    return EntryPoint(permissions)
+
+
+def _part(*permissions: Permission) -> EntryPoint:
+    return EntryPoint(permissions, Reach.PART)
+
+
+_FILES = EntryPoint(why_open="works on files of the caller and touches no store")
+_OWN = EntryPoint(why_open="reads the caller's own settings")
+_STACK = EntryPoint(why_open="servers for development on the caller's own machine")
+_PROBE = EntryPoint(why_open="probes and scrapers have no token; it tells states and counts, nothing that was handled")
+
+ENTRY_POINTS: Mapping[str, EntryPoint] = {
+    # HTTP
+    "GET /healthz": _PROBE,
+    "GET /readyz": _PROBE,
+    "GET /metrics": _PROBE,
+    "POST /api/v1/alertmanager": _needs(Permission.ALERTS_SEND),
+    "GET /api/v1/runbooks": _needs(Permission.RUNBOOKS_LIST),
+    "POST /api/v1/runbooks/{id}/execute": _part(Permission.RUNBOOKS_EXECUTE, Permission.RUNBOOKS_DRY_RUN),
+    "GET /api/v1/requests/{id}": _part(Permission.EXECUTIONS_READ),
+    "GET /api/v1/executions/{id}": _part(Permission.EXECUTIONS_READ),
+    "POST /slack/interactions": EntryPoint(
+        why_open="Slack has no token: its signature is checked, and each answer asks approvals:respond of its person"
+    ),
+    # Kafka
+    "kafka run-requests": EntryPoint(
+        why_open="who may produce is up to Kafka's own access control; the name in a message is recorded as claimed"
+    ),
+    # The local stack, and the process itself
+    "rb up": _STACK,
+    "rb down": _STACK,
+    "rb status": _STACK,
+    "rb logs": _STACK,
+    "rb doctor": _STACK,
+    "rb browser": _STACK,
+    "rb demo": _STACK,
+    "rb serve": EntryPoint(why_open="is the service: who starts it holds the credentials of every store already"),
+    # Pipeline
+    "rb run": _part(Permission.RUNBOOKS_EXECUTE, Permission.RUNBOOKS_DRY_RUN),
+    "rb pause": _part(Permission.AUTOMATION_PAUSE, Permission.EXECUTIONS_LIST),
+    "rb resume": _part(Permission.AUTOMATION_RESUME),
+    # Runbooks
+    "rb new": _FILES,
+    "rb validate": _FILES,
+    "rb lint": _FILES,
+    "rb fmt": _FILES,
+    "rb graph": _FILES,
+    "rb diff": _FILES,
+    "rb convert": _FILES,
+    "rb loadtest": _FILES,
+    "rb schema": _FILES,
+    "rb actions": _FILES,
+    "rb test": _FILES,
+    "rb test-schema": _FILES,
+    "rb review": _FILES,
+    "rb score": _needs(Permission.EXECUTIONS_READ),
+    "rb replay": _needs(Permission.EXECUTIONS_READ),
+    "rb backtest": _needs(Permission.EXECUTIONS_READ),
+    "rb versions": _needs(Permission.RUNBOOKS_READ),
+    "rb versions show": _needs(Permission.RUNBOOKS_READ),
+    "rb rollback-runbook": _part(Permission.RUNBOOKS_PUBLISH),
+    # Sharing
+    "rb catalog add": _FILES,
+    "rb catalog list": _FILES,
+    "rb catalog remove": _FILES,
+    "rb catalog search": _FILES,
+    "rb catalog install": _FILES,
+    "rb catalog publish": _FILES,
+    "rb catalog keygen": _FILES,
+    # Approvals
+    "rb approvals list": _part(Permission.EXECUTIONS_LIST),
+    "rb approvals show": _part(Permission.EXECUTIONS_READ),
+    "rb approvals approve": _part(Permission.APPROVALS_RESPOND),
+    "rb approvals deny": _part(Permission.APPROVALS_RESPOND),
+    # Inspect
+    "rb explain": _part(Permission.EXECUTIONS_READ),
+    "rb executions list": _part(Permission.EXECUTIONS_LIST),
+    "rb executions show": _part(Permission.EXECUTIONS_READ),
+    "rb incidents export": _needs(Permission.EXECUTIONS_READ),
+    # Access
+    "rb access show": _OWN,
+    "rb access check": _OWN,
+    "rb access whoami": EntryPoint(why_open="tells the caller who they are"),
+    "rb tokens create": _part(Permission.TOKENS_MANAGE),
+    "rb tokens list": _needs(Permission.TOKENS_MANAGE),
+    "rb tokens revoke": _needs(Permission.TOKENS_MANAGE),
+    # Configuration
+    "rb config show": _OWN,
+    "rb config check": _OWN,
+    "rb contracts": _FILES,
+    "rb version": _FILES,
+}

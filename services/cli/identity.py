@@ -1,0 +1,188 @@
+"""Who ``rb`` acts for, and whether they may. Every command comes through here before it does anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.cli import runtime
+
+if TYPE_CHECKING:
+    from safety.access import Actor, Scope
+    from safety.permissions import Permission
+    from services.access.door import Door
+    from services.settings import Settings
+
+TOKEN = "ROOTMEND_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who acts, where they have to ask, and through which command they came."""
+
+    actor: Actor
+    door: Door
+    entry: str = ""
+
+
+_caller: ContextVar[Caller | None] = ContextVar("rb_caller", default=None)
+
+
+def enter(name: str) -> None:
+    """Find out who calls, and ask whether they may use the command. Open commands load nothing.
+
+    Args:
+        name: of the command, such as ``approvals list``.
+
+    Raises:
+        CommandError: the caller may not, or is not proven.
+        ConfigError: the settings or the roles cannot be used.
+    """
+    from services.access.entry_points import ENTRY_POINTS  # noqa: PLC0415 - keeps rb --help quick
+
+    _caller.set(None)
+    entry = f"rb {name}"
+    if entry in ENTRY_POINTS and ENTRY_POINTS[entry].is_open:
+        return
+    found = open_caller(runtime.settings_for(), entry)
+    _ask(lambda: found.door.enter(found.actor, entry))
+    _caller.set(found)
+
+
+def caller() -> Caller:
+    """Who calls."""
+    found = _caller.get()
+    if found is None:
+        found = open_caller(runtime.settings_for())
+        _caller.set(found)
+    return found
+
+
+def require(permission: Permission, scope: Scope | None = None) -> None:
+    """Ask with what is acted on.
+
+    Raises:
+        CommandError: the caller may not; names the permission and the roles that have it.
+    """
+    who = caller()
+    _ask(lambda: who.door.require(who.actor, permission, scope, entry=who.entry))
+
+
+def may(permission: Permission, scope: Scope | None = None) -> bool:
+    """The same question, to leave lines out of a list."""
+    who = caller()
+    return who.door.may(who.actor, permission, scope)
+
+
+def acting_as(by: str = "", *, human: bool = False) -> str:
+    """The id that goes on record. Without roles, ``--by`` may say another name; with roles everybody is who they are.
+
+    Args:
+        by: what ``--by`` said.
+        human: only a person will do: no machine answers in a person's place.
+
+    Raises:
+        CommandError: somebody else's name, or a machine where a person is needed.
+    """
+    who = caller()
+    if not who.door.access.configured:
+        return by.strip() or (who.actor.person if os.environ.get(TOKEN) else runtime.whoami())
+    person = who.actor.person
+    if by.strip() and by.strip() != person:
+        raise runtime.CommandError(f"with roles, everybody acts as themselves: you are {person}; leave --by out", 2)
+    if human and not who.actor.human:
+        raise runtime.CommandError(f"{who.actor} is a machine, and this needs a person")
+    return person
+
+
+def open_caller(settings: Settings, entry: str = "") -> Caller:
+    """Who calls: the token where one is given, else the user of this machine where the settings trust it.
+
+    Raises:
+        CommandError: nobody is proven.
+        ConfigError: the roles cannot be used.
+    """
+    from services.access.opening import open_access, open_door  # noqa: PLC0415 - keeps rb --help quick
+
+    access = open_access(settings)
+    door = open_door(settings, access)
+    token = os.environ.get(TOKEN, "").strip()
+    if token:
+        return Caller(_proven(settings, token), door, entry)
+    if settings.access.cli == "token":
+        raise runtime.CommandError(f"access.cli is token: say who you are with {TOKEN}", 2)
+    return Caller(_of_this_machine(settings, configured=access.configured), door, entry)
+
+
+def _ask(question: Callable[[], None]) -> None:
+    from services.access.door import AccessDenied  # noqa: PLC0415 - keeps rb --help quick
+
+    try:
+        question()
+    except AccessDenied as denied:
+        raise runtime.CommandError(f"not allowed: {denied}") from denied
+
+
+def _of_this_machine(settings: Settings, *, configured: bool) -> Actor:
+    from dataclasses import replace  # noqa: PLC0415 - keeps rb --help quick
+
+    from safety.access import ADMIN, Grant  # noqa: PLC0415 - as above
+    from services.access.identities import BadIdentity, Directory  # noqa: PLC0415 - as above
+
+    try:
+        actor = Directory(settings.access.people).os_user(login())
+    except BadIdentity as error:
+        raise runtime.CommandError(f"the user of this machine: {error}", 2) from error
+    return actor if configured else replace(actor, grants=(Grant(ADMIN),))
+
+
+def login() -> str:
+    """The user of this process as the system knows it. What ``USER`` or ``LOGNAME`` say is no proof."""
+    try:
+        import pwd  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return runtime.whoami()
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid-{os.geteuid()}"  # a container without a passwd entry
+
+
+def _proven(settings: Settings, token: str) -> Actor:
+    from services.access.errors import IdentityUnavailable, Unauthenticated  # noqa: PLC0415 - keeps rb --help quick
+    from services.logs import masker  # noqa: PLC0415 - as above
+
+    masker.register(token)
+    try:
+        return runtime.run(_prove(settings, token))
+    except Unauthenticated as error:
+        raise runtime.CommandError(f"{TOKEN}: {error}") from error
+    except IdentityUnavailable as error:
+        raise runtime.CommandError(f"{TOKEN} cannot be checked now: {error}") from error
+
+
+async def _prove(settings: Settings, token: str) -> Actor:
+    """Connects to what this token needs, and to nothing else."""
+    from contextlib import AsyncExitStack  # noqa: PLC0415 - keeps rb --help quick
+
+    from services.access.opening import open_authenticator  # noqa: PLC0415 - as above
+    from services.access.tokens import looks_like_one  # noqa: PLC0415 - as above
+    from services.clock import SystemClock  # noqa: PLC0415 - as above
+    from services.graph.tokens import Neo4jTokens  # noqa: PLC0415 - as above
+    from services.kubernetes.connect import connect  # noqa: PLC0415 - as above
+
+    async with AsyncExitStack() as stack:
+        tokens, reviewer = None, None
+        if looks_like_one(token):
+            graph = await stack.enter_async_context(runtime.open_graph(settings))
+            tokens = Neo4jTokens(graph, settings.redis.prefix)
+        elif settings.access.service_accounts.enabled:
+            kubernetes = settings.kubernetes
+            reviewer = await connect(kubernetes.kubeconfig, kubernetes.context, kubernetes.practice_id)
+            stack.push_async_callback(reviewer.close)
+        opened = open_authenticator(settings, SystemClock(), tokens=tokens, reviewer=reviewer)
+        authenticator = await stack.enter_async_context(opened)
+        return await authenticator.actor(token)
