@@ -185,10 +185,10 @@ def _anchored(document: Document) -> dict[str, Any]:
 
     for place in _PATHS:
         _anchor_at(values, place, anchor)
-    for key in ("paths", "mappings"):
-        if isinstance(inner := values.get("runbooks"), Mapping) and isinstance(inner.get(key), list | str):
+    for group, key in (("runbooks", "paths"), ("runbooks", "mappings"), ("policies", "paths")):
+        if isinstance(inner := values.get(group), Mapping) and isinstance(inner.get(key), list | str):
             paths = inner[key] if isinstance(inner[key], list) else [inner[key]]
-            values["runbooks"] = {**inner, key: [p if p == PACKAGED else anchor(p) for p in paths]}
+            values[group] = {**inner, key: [p if p == PACKAGED else anchor(p) for p in paths]}
     return values
 
 

@@ -18,6 +18,7 @@ from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_access import AccessSettings
+from services.settings_autonomy import AutonomySettings, PoliciesSettings
 from services.settings_base import FilePath, Group, Texts
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
@@ -387,6 +388,8 @@ class Settings(BaseSettings):
     runbooks: Runbooks = Field(Runbooks(), description="Where runbooks come from")
     matching: Matching = Field(Matching(), description="From signal to runbook")
     gate: Gate = Field(Gate(), description="Limits on top of those of each runbook; the stricter counts")
+    policies: PoliciesSettings = Field(PoliciesSettings(), description="Limits by tenant, namespace, label and more")
+    autonomy: AutonomySettings = Field(AutonomySettings(), description="What a runbook may do by itself")
     execution: Execution = Field(Execution(), description="Running plans")
     approvals: Approvals = Field(Approvals(), description="Asking people")
     slack: Slack = Field(Slack(), description="Messages and questions to people in Slack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -241,9 +242,9 @@ class PolicyFiles:
             self._kept[path] = _Kept(stamp, known.good if known else None, error.findings)
         return True
 
-    def follow(self) -> None:
-        """Take changed files into force, and say what was refused."""
-        if self.reload():
+    async def follow(self) -> None:
+        """Take changed files into force, and say what was refused. A duty of the sweeper."""
+        if await asyncio.to_thread(self.reload):
             self.tell()
 
     def tell(self) -> None:

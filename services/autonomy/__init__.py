@@ -1,0 +1,1 @@
+"""The ladder of autonomy at work: evidence and rungs from the graph, moves back into it."""
