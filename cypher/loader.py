@@ -27,6 +27,27 @@ class AuditQuery:
     title: str
     text: str
 
+    @property
+    def defaults(self) -> dict[str, int | str]:
+        """What can be set: names and values of the ``WITH`` that the query may begin with."""
+        return {name: _literal(value) for value, name in self._first()}
+
+    def asked(self, names: tuple[str, ...]) -> str:
+        """The query with parameters of these names in the place of the values."""
+        first, *rest = _code(self.text).splitlines()
+        for value, name in self._first():
+            if name in names:
+                first = first.replace(f"{value} AS {name}", f"${name} AS {name}")
+        return "\n".join([first, *rest])
+
+    def _first(self) -> list[tuple[str, str]]:
+        first = _code(self.text).splitlines()[0]
+        return re.findall(r"('[^']*'|\d+) AS (\w+)", first) if first.startswith("WITH ") else []
+
+
+def _literal(text: str) -> int | str:
+    return text[1:-1] if text.startswith("'") else int(text)
+
 
 @cache
 def _sources(folder: str) -> dict[str, str]:
@@ -72,6 +93,71 @@ def together(names: tuple[str, ...]) -> str:
             raise ValueError(f"{name} cannot be done together with others: it must take $rows and return nothing")
         parts.append(f"CALL () {{\n{text.replace('$rows', f'${name}')}\n}}")
     return "\n".join(parts)
+
+
+@cache
+def told(names: tuple[str, ...], holds: str) -> str:
+    """Queries of one result and the entries that tell of them, as one statement: both are written, or neither.
+
+    Each query takes its rows from a parameter of its own name instead of ``$rows`` when there are several; a single
+    one keeps its parameters. The entries come as ``$audit``. They are written when ``holds`` is true of the result;
+    else nothing is told, or, with ``$strict``, everything is undone. The result is one row: ``told`` and ``holds``.
+
+    Args:
+        names: all return the same columns.
+        holds: Cypher over ``told``, the list of the result's rows.
+
+    Raises:
+        KeyError: there is no such file.
+        ValueError: a query returns nothing, or other columns than the others.
+    """
+    columns = {columns_of(name) for name in names}
+    if len(columns) != 1 or not (shared := columns.pop()):
+        raise ValueError(f"{', '.join(names)} cannot be told of together: they return different columns, or none")
+    texts = [query(name).replace("$rows", f"${name}") if len(names) > 1 else query(name) for name in names]
+    united = "\nUNION ALL\n".join(texts)
+    row = ", ".join(f"{column}: {column}" for column in shared)
+    append = query("audit_append").replace("$rows", "$audit")
+    return f"""CALL () {{
+{united}
+}}
+WITH collect({{{row}}}) AS told
+WITH told, {holds} AS holds
+WITH told, holds, 1 / CASE WHEN $strict AND NOT holds THEN 0 ELSE 1 END AS sound
+CALL (told, holds, sound) {{
+WITH told, holds, sound WHERE holds AND sound = 1
+{append}
+}}
+RETURN told, holds"""
+
+
+@cache
+def columns_of(name: str) -> tuple[str, ...]:
+    """The names of the columns that a query returns.
+
+    Raises:
+        KeyError: there is no such file.
+    """
+    returned = re.split(r"^RETURN (?:DISTINCT )?", query(name), flags=re.MULTILINE)
+    if len(returned) == 1:
+        return ()
+    last = re.split(r"\s(?:ORDER BY|LIMIT|SKIP)\s", returned[-1])[0]
+    changed = 1
+    while changed:  # what stands in brackets has commas of its own
+        last, changed = re.subn(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}", "", last)
+    return tuple(part.split(" AS ")[-1].strip() for part in last.split(","))
+
+
+def writes(name: str) -> bool:
+    """Whether a query changes the graph."""
+    return bool(re.search(r"\b(MERGE|CREATE|SET|DELETE|REMOVE)\b", query(name)))
+
+
+@cache
+def audited_as(name: str) -> tuple[str, ...]:
+    """Kinds of the entries that tell of a query, as its header says; none for one that needs no entry."""
+    kinds = re.search(r"^Audit: ((?:\w+\.\w+(?:, )?)+)\.$", header("queries", name), flags=re.MULTILINE)
+    return tuple(kinds[1].split(", ")) if kinds else ()
 
 
 def query_names() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 // takes it as well.
 // Those of another cluster are left to its own process, unless nobody took them for a minute.
 // Parameters: $now, $hold_seconds, $limit, $cluster (empty for any). Returns: d (all properties, next_check_at as it was).
+// Audit: nothing; a sweeper holds decisions back from others, and decides nothing.
 MATCH (d:Decision)
 WHERE d.next_check_at <= $now
   AND ($cluster IN ['', d.cluster] OR d.next_check_at <= $now - duration({minutes: 1}))

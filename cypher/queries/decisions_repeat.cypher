@@ -2,6 +2,7 @@
 // Parameters: $rows [{id, last_seen, offsets [{partition, offset}], high [{partition, offset}], unnamed, event_ids,
 //   alert_keys, keep}]; see decisions_upsert.
 // Returns: nothing; a decision that does not exist is left out.
+// Audit: nothing; it counts inputs of a decision that is told, which changes nothing of it.
 UNWIND $rows AS row
 MATCH (d:Decision {id: row.id})
 SET d.written_at = datetime.realtime() // the lock, as in decisions_upsert

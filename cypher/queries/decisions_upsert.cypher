@@ -4,6 +4,7 @@
 //   high [{partition, offset}] (the highest of each partition), unnamed (inputs beyond those in offsets), event_ids,
 //   alert_keys, keep (length of the id lists)}].
 // Returns: nothing.
+// Audit: decision.recorded.
 UNWIND $rows AS row
 MERGE (d:Decision {id: row.id})
 ON CREATE SET d.attempt = -1, d.kind = 'waiting', d.repeat_count = 0, d.created_at = datetime.realtime()

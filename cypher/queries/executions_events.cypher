@@ -1,5 +1,6 @@
 // Ties executions to the symptom they remedy and the cause they answer, where KGroot's graph has them.
 // Parameters: $rows [{id, symptom_id, cause_id, tenant, untagged}]. Returns: nothing.
+// Audit: nothing; the execution is told, this ties it to KGroot's events.
 UNWIND $rows AS row
 MATCH (e:RunbookExecution {id: row.id})
 OPTIONAL MATCH (symptom:Episodic {eid: row.symptom_id})

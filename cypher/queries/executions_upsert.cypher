@@ -1,5 +1,6 @@
 // Writes executions of permits and pending approvals with their plan. One that was claimed or ended is left alone.
 // Parameters: $rows [{id, decision_id, status, facts (properties), runbook_id, runbook_sha}]. Returns: nothing.
+// Audit: execution.requested.
 UNWIND $rows AS row
 MATCH (d:Decision {id: row.decision_id})
 MERGE (e:RunbookExecution {id: row.id})

@@ -1,6 +1,7 @@
 // Moves executions on, under the same check as journal_steps.
 // Parameters: $rows [{n, execution_id, epoch, facts (properties with the status)}].
 // Returns: n, held (whether the row was written). An unknown execution gives no row.
+// Audit: execution.advanced.
 UNWIND $rows AS row
 MATCH (e:RunbookExecution {id: row.execution_id})
 OPTIONAL MATCH (c:TargetClaim {key: e.claim_key})

@@ -2,6 +2,7 @@
 // ended already is left as it is: the answer to the first write may have been lost.
 // Parameters: $rows [{n, execution_id, epoch, facts (properties with status and outcome)}].
 // Returns: n, held (whether the row stands). An unknown execution gives no row.
+// Audit: execution.ended.
 UNWIND $rows AS row
 MATCH (e:RunbookExecution {id: row.execution_id})
 OPTIONAL MATCH (c:TargetClaim {key: e.claim_key})

@@ -2,6 +2,7 @@
 // target under its epoch; locking the claim first makes that check and the write one.
 // Parameters: $rows [{n, execution_id, epoch, step_id, step (properties)}].
 // Returns: n, held (whether the row was written). An unknown execution gives no row.
+// Audit: step.intended, step.ended, step.undone.
 UNWIND $rows AS row
 MATCH (e:RunbookExecution {id: row.execution_id})
 OPTIONAL MATCH (c:TargetClaim {key: e.claim_key})

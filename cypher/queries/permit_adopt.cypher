@@ -1,7 +1,9 @@
 // Takes over a begun execution whose lease ran out by this server's clock: the epoch of the target grows, so that the
 // former holder can no longer write. Or says why not.
 // Parameters: $execution_id, $holder, $lease_ms.
-// Returns: refusal (NULL when adopted), plan_hash, target_key, epoch, permit_expires_ms, approval_id. No row: unknown id.
+// Returns: refusal (NULL when adopted), plan_hash, target_key, epoch, permit_expires_ms, approval_id, tenant, incident_id.
+//   No row: unknown id.
+// Audit: execution.adopted.
 MATCH (known:RunbookExecution {id: $execution_id})
 MERGE (c:TargetClaim {key: known.claim_key})
 SET c.written_at = datetime.realtime()
@@ -20,4 +22,5 @@ FOREACH (_ IN CASE WHEN refusal IS NULL THEN [1] ELSE [] END |
       e.epoch = c.epoch, e.holder = $holder, e.resumed = true
 )
 RETURN refusal, e.plan_hash AS plan_hash, e.target_key AS target_key, e.epoch AS epoch,
-       e.permit_expires_ms AS permit_expires_ms, coalesce(e.approval_id, '') AS approval_id
+       e.permit_expires_ms AS permit_expires_ms, coalesce(e.approval_id, '') AS approval_id,
+       e.tenant AS tenant, coalesce(e.incident_id, '') AS incident_id

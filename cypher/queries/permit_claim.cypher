@@ -3,6 +3,7 @@
 // The same call sent again, because its answer was lost, is known by its id and answered the same.
 // Parameters: $execution_id, $plan_hash, $holder, $lease_ms, $claim_id (of the call; no two calls share one).
 // Returns: refusal (NULL when claimed), plan_hash, target_key, epoch, permit_expires_ms, approval_id. No row: unknown id.
+// Audit: execution.started.
 MATCH (known:RunbookExecution {id: $execution_id})
 MERGE (c:TargetClaim {key: known.claim_key})
 SET c.written_at = datetime.realtime()

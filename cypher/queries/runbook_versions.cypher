@@ -1,5 +1,6 @@
 // Makes sure that runbook versions are known, with their text; one that was kept without it gets it.
 // Parameters: $rows [{id, version, sha, text}]. Returns: nothing.
+// Audit: runbook.used.
 UNWIND $rows AS row
 MERGE (v:RunbookVersion {id: row.id, sha: row.sha})
 ON CREATE SET v.version = row.version, v.yaml = row.text, v.first_used_at = datetime.realtime()

@@ -1,5 +1,6 @@
 // Takes a version of a runbook out of force. An older rollback of the same version is lifted by it.
 // Parameters: $id, $runbook_id, $from_sha, $to_sha, $by, $reason. Returns: nothing.
+// Audit: runbook.rolled_back.
 MERGE (r:RunbookRollback {id: $id})
 ON CREATE SET r.runbook_id = $runbook_id, r.from_sha = $from_sha, r.to_sha = $to_sha, r.by = $by,
               r.reason = $reason, r.at = datetime.realtime()

@@ -6,13 +6,16 @@ import builtins
 from collections.abc import Sequence
 from datetime import datetime
 
-from neo4j import WRITE_ACCESS, AsyncManagedTransaction
+from neo4j import AsyncManagedTransaction
 
 from cypher.loader import query
+from executor.model import Outcome
 from safety import approvals
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb
-from services.graph.connect import Graph
-from services.graph.errors import translation
+from safety.trail import PIPELINE, Entry
+from services.audit import telling
+from services.audit.trail import Neo4jTrail, Teller
+from services.graph.connect import Graph, Row
 from services.graph.execution_rows import approval_of, approval_row
 
 
@@ -21,10 +24,18 @@ class Neo4jApprovalStore:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._trail = Neo4jTrail(graph)
 
     async def request(self, approval: Approval) -> Approval:
         """See the port."""
-        (rows,) = await self._graph.write(("approvals_upsert", {"rows": [approval_row(approval)]}))
+
+        def tell(teller: Teller, results: list[list[Row]]) -> None:
+            for row in results[0]:
+                if row["created"]:
+                    teller.tell(row["tenant"], telling.of_question(approval))
+
+        statement = ("approvals_upsert", {"rows": [approval_row(approval)]})
+        (rows,) = await self._trail.telling(statement, tell=tell)
         return approval_of(rows[0]["a"])
 
     async def get(self, approval_id: str) -> Approval | None:
@@ -46,7 +57,7 @@ class Neo4jApprovalStore:
     ) -> Approval | ApprovalError:
         """See the port. A denied or expired question also ends the execution that waits for it."""
 
-        async def work(transaction: AsyncManagedTransaction) -> Approval | ApprovalError:
+        async def work(transaction: AsyncManagedTransaction, teller: Teller) -> Approval | ApprovalError:
             result = await transaction.run(query("approvals_lock"), id=approval_id)
             record = await result.single()
             if record is None:
@@ -56,18 +67,25 @@ class Neo4jApprovalStore:
             )
             if isinstance(answered, Approval):
                 parameters = {"id": approval_id, "facts": approval_row(answered), "ended": _ended(answered)}
-                await (await transaction.run(query("approvals_answer"), parameters)).consume()
+                result = await transaction.run(query("approvals_answer"), parameters)
+                teller.tell(record["tenant"], telling.of_answer(answered))
+                for row in await result.data():
+                    if row["ended"]:
+                        teller.tell(record["tenant"], _end(answered))
             return answered
 
-        with translation():
-            async with self._graph.driver.session(
-                database=self._graph.database, default_access_mode=WRITE_ACCESS
-            ) as session:
-                return await session.execute_write(work)
+        return await self._trail.transaction(work)
 
 
 def _approvals(rows: Sequence[dict[str, object]]) -> builtins.list[Approval]:
     return [approval_of(row["a"]) for row in rows]  # type: ignore[arg-type]  # properties of a node are a mapping
+
+
+def _end(answered: Approval) -> Entry:
+    """The end of the execution that waited."""
+    why = _ended(answered) or ""
+    actor = answered.answered_by or PIPELINE
+    return telling.of_end(answered.execution_id, answered.incident_id, Outcome.ABORTED, why, actor=actor)
 
 
 def _ended(answered: Approval) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from neo4j import (
 from neo4j.exceptions import DriverError, IncompleteCommit, Neo4jError
 
 from cypher import loader
+from safety.segments import Segments
 from services.graph.errors import translation
 
 
@@ -93,12 +97,23 @@ class GraphSettings:
 
 
 class Graph:
-    """A driver with a database: named queries in, rows out, errors in our words."""
+    """A driver with a database: named queries in, rows out, errors in our words.
+
+    A query whose header names kinds of audit entries goes through ``services.audit.trail``, which writes the entry in
+    the same transaction; here it is refused.
+
+    Attributes:
+        seconds: after it the server ends a transaction.
+        segments: where the audit entries of this process go.
+        owners: whose execution it is, by its id: tenant and incident. What was seen lately; see ``services.audit``.
+    """
 
     def __init__(self, driver: AsyncDriver, database: str | None = None, *, transaction_seconds: float = 30.0) -> None:
         self.driver = driver
         self.database = database
-        self._seconds = transaction_seconds
+        self.seconds = transaction_seconds
+        self.segments = Segments(f"{socket.gethostname()}-{os.getpid()}")
+        self.owners: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     async def write(self, *statements: Statement) -> list[list[Row]]:
         """Run named queries in one transaction, in order; rows of each. Transient failures are retried.
@@ -106,11 +121,13 @@ class Graph:
         Raises:
             GraphUnavailable: the server did not answer for as long as retries last.
             GraphRejected: the server refused.
+            ValueError: one of them has to be told of in the audit trail.
         """
+        _untold(*(name for name, _ in statements))
 
-        @unit_of_work(timeout=self._seconds)
+        @unit_of_work(timeout=self.seconds)
         async def work(transaction: AsyncManagedTransaction) -> list[list[Row]]:
-            return [await _rows(transaction, statement) for statement in statements]
+            return [await rows_of(transaction, statement) for statement in statements]
 
         with translation():
             async with self.driver.session(database=self.database, default_access_mode=WRITE_ACCESS) as session:
@@ -119,13 +136,25 @@ class Graph:
     async def read(self, name: str, **parameters: Any) -> list[Row]:
         """Rows of one named query, in a read transaction. Transient failures are retried; errors as in ``write``."""
 
-        @unit_of_work(timeout=self._seconds)
+        @unit_of_work(timeout=self.seconds)
         async def work(transaction: AsyncManagedTransaction) -> list[Row]:
-            return await _rows(transaction, (name, parameters))
+            return await rows_of(transaction, (name, parameters))
 
         with translation():
             with suppress(_Again):
                 return await self._at_once(loader.query(name), parameters, READ_ACCESS)
+            async with self.driver.session(database=self.database, default_access_mode=READ_ACCESS) as session:
+                return await session.execute_read(work)
+
+    async def ask(self, text: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """Rows of a query for people, which cannot write. Errors as in ``write``."""
+
+        @unit_of_work(timeout=self.seconds)
+        async def work(transaction: AsyncManagedTransaction) -> list[Row]:
+            result = await transaction.run(text, dict(parameters))
+            return [record.data() for record in await result.fetch(_ALL)]
+
+        with translation():
             async with self.driver.session(database=self.database, default_access_mode=READ_ACCESS) as session:
                 return await session.execute_read(work)
 
@@ -135,7 +164,7 @@ class Graph:
         Raises:
             _Again: it failed for a moment; whether the server has done it may be unknown.
         """
-        statement = Query(text, timeout=self._seconds)
+        statement = Query(text, timeout=self.seconds)
         try:
             async with self.driver.session(database=self.database, default_access_mode=access) as session:
                 result = await session.run(statement, dict(parameters))
@@ -151,12 +180,24 @@ class Graph:
         The same as ``write`` with one statement, in a third of the round trips. Only for queries that recognise their
         own work. Errors as in ``write``.
         """
-        with translation(), suppress(_Again):
-            return await self._at_once(loader.query(name), parameters, WRITE_ACCESS)
-        (rows,) = await self.write((name, parameters))
-        return rows
+        _untold(name)
+        return await self.run_repeatable(loader.query(name), parameters)
 
-    async def write_together(self, writes: Mapping[str, Sequence[Row]]) -> None:
+    async def run_repeatable(self, text: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """``write_repeatable`` for a statement that the loader has composed."""
+        with translation(), suppress(_Again):
+            return await self._at_once(text, parameters, WRITE_ACCESS)
+
+        @unit_of_work(timeout=self.seconds)
+        async def work(transaction: AsyncManagedTransaction) -> list[Row]:
+            result = await transaction.run(text, dict(parameters))
+            return [record.data() for record in await result.fetch(_ALL)]
+
+        with translation():
+            async with self.driver.session(database=self.database, default_access_mode=WRITE_ACCESS) as session:
+                return await session.execute_write(work)
+
+    async def write_together(self, writes: Mapping[str, Sequence[Row]], *, told: bool = False) -> None:
         """Do several queries that write rows, in order, all or nothing; in one round trip.
 
         Only for queries that recognise their own work, as in ``write_repeatable``. Errors as in ``write``.
@@ -164,19 +205,11 @@ class Graph:
         Args:
             writes: rows by the query's name. It pays to name the same queries each time, with no rows where there
                 is nothing to write: the server keeps one plan for all.
+            told: the entries of the audit trail are among them.
         """
-        text, parameters = loader.together(tuple(writes)), dict(writes)
-        with translation(), suppress(_Again):
-            await self._at_once(text, parameters, WRITE_ACCESS)
-            return
-
-        @unit_of_work(timeout=self._seconds)
-        async def work(transaction: AsyncManagedTransaction) -> None:
-            await (await transaction.run(text, parameters)).consume()
-
-        with translation():
-            async with self.driver.session(database=self.database, default_access_mode=WRITE_ACCESS) as session:
-                await session.execute_write(work)
+        if not told:
+            _untold(*writes)
+        await self.run_repeatable(loader.together(tuple(writes)), writes)
 
     async def schema(self, statement: str) -> None:
         """Run one schema statement, in a transaction of its own: the server allows no data beside it."""
@@ -190,10 +223,17 @@ class Graph:
         await self.driver.close()
 
 
-async def _rows(transaction: AsyncManagedTransaction, statement: Statement) -> list[Row]:
+async def rows_of(transaction: AsyncManagedTransaction, statement: Statement) -> list[Row]:
+    """Run a named query in a transaction; its rows."""
     name, parameters = statement
     result = await transaction.run(loader.query(name), dict(parameters))
     return [record.data() for record in await result.fetch(_ALL)]
+
+
+def _untold(*names: str) -> None:
+    for name in names:
+        if kinds := loader.audited_as(name):
+            raise ValueError(f"{name} has to be told of as {', '.join(kinds)}: write it through services.audit.trail")
 
 
 _ALL = 1_000_000

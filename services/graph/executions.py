@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from executor.model import ExecutionRecord, Status
+from executor.model import ExecutionRecord, Outcome, Status
 from safety.approvals import Approval
-from services.graph.connect import Graph
+from services.audit import telling
+from services.audit.trail import Neo4jTrail, Teller
+from services.graph.connect import Graph, Row
 from services.graph.execution_rows import approval_of, record_of, story_of, summary_of
 from services.records import ExecutionStory, ExecutionSummary, Orphans
 
@@ -33,6 +35,7 @@ class Neo4jExecutionStore:
 
     def __init__(self, graph: Graph, cluster: str = "") -> None:
         self._graph = graph
+        self._trail = Neo4jTrail(graph)
         self._cluster = cluster
 
     async def load(self, execution_id: str) -> ExecutionRecord | None:
@@ -77,7 +80,9 @@ class Neo4jExecutionStore:
         """See the port."""
         if not execution_ids:
             return ()
-        (rows,) = await self._graph.write(("executions_abort_expired", {"ids": sorted(execution_ids)}))
+        told = _aborted("the permit ran out before a worker claimed it")
+        statement = ("executions_abort_expired", {"ids": sorted(execution_ids)})
+        (rows,) = await self._trail.telling(statement, tell=told)
         return tuple(row["id"] for row in rows)
 
     async def renew(self, holder: str, execution_ids: Sequence[str], lease_seconds: float) -> frozenset[str]:
@@ -99,5 +104,16 @@ class Neo4jExecutionStore:
 
     async def abort_waiting(self, execution_id: str, why: str) -> bool:
         """See the port."""
-        (rows,) = await self._graph.write(("executions_abort_waiting", {"id": execution_id, "why": why}))
+        statement = ("executions_abort_waiting", {"id": execution_id, "why": why})
+        (rows,) = await self._trail.telling(statement, tell=_aborted(why))
         return bool(rows)
+
+
+def _aborted(why: str) -> Callable[[Teller, list[list[Row]]], None]:
+    """Tells of the executions that a query has ended."""
+
+    def tell(teller: Teller, results: list[list[Row]]) -> None:
+        for row in results[0]:
+            teller.tell(row["tenant"], telling.of_end(row["id"], row["incident_id"], Outcome.ABORTED, why))
+
+    return tell

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from executor.model import ExecutionRecord
 from matcher.model import Subject
+from safety.trail import PIPELINE, Entry, EntryKind
+from services.audit import telling
+from services.audit.owners import remember
+from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
 from services.graph.decision_rows import Inputs, decision_of, open_incident_of, state_of, upsert_row
 from services.graph.execution_rows import approval_row, execution_row
@@ -45,6 +50,8 @@ class Neo4jDecisionLedger:
         self._graph = graph
         self._cluster = cluster
         self._default_tenant = default_tenant
+        self._trail = Neo4jTrail(graph)
+        self._used: set[tuple[str, str]] = set()
 
     async def open_incidents(self, fingerprints: Sequence[str]) -> Mapping[str, OpenIncident]:
         """See the port; one query."""
@@ -57,9 +64,16 @@ class Neo4jDecisionLedger:
         return {row["alert_key"]: state_of(row["d"]) for row in rows}
 
     async def record(self, batch: Sequence[DecisionRecord | Repeat]) -> None:
-        """See the port; one statement, in the order of ``TOGETHER``."""
-        if batch:
-            await self._graph.write_together(dict(zip(TOGETHER, self._writes(batch), strict=True)))
+        """See the port; one statement, in the order of ``TOGETHER``, and what is told of it."""
+        if not batch:
+            return
+        writes = dict(zip(TOGETHER, self._writes(batch), strict=True))
+        decisions = [part for part in batch if isinstance(part, DecisionRecord)]
+        new = {(row["id"], row["sha"]): row["version"] for row in writes["runbook_versions"]}
+        new = {version: name for version, name in new.items() if version not in self._used}
+        await self._trail.together(writes, telling.by_tenant(decisions, new))
+        self._used.update(new)
+        remember(self._graph, decisions)
 
     def _writes(self, batch: Sequence[DecisionRecord | Repeat]) -> Iterable[list[Row]]:
         parts: dict[str, list[DecisionRecord | Repeat]] = {}
@@ -135,7 +149,15 @@ class Neo4jDecisionLedger:
         """See the port."""
         if not alert_keys:
             return ()
-        (rows,) = await self._graph.write(("decisions_close", {"alert_keys": list(alert_keys), "at": at}))
+
+        def tell(teller: Teller, results: list[list[Row]]) -> None:
+            for row in results[0]:
+                facts = {"kind": row["kind"], "resolved_at": at}
+                closed = Entry(EntryKind.DECISION_CLOSED, row["id"], PIPELINE, "the alert was resolved", facts)
+                teller.tell(row["tenant"], replace(closed, incident_id=row["incident_id"]))
+
+        parameters = {"alert_keys": list(alert_keys), "at": at}
+        (rows,) = await self._trail.telling(("decisions_close", parameters), tell=tell)
         return tuple(row["id"] for row in rows)
 
     async def find(self, text: str, limit: int = 10) -> Sequence[Story]:

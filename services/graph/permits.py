@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from safety.ports import Claim
-from services.graph.connect import Graph
+from safety.trail import PIPELINE, SYSTEM, Entry, EntryKind
+from services.audit.owners import owners
+from services.audit.trail import Neo4jTrail, Teller
+from services.graph.connect import Graph, Row
 from services.graph.values import from_millis
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CLAIMED = "size(told) = 1 AND told[0].refusal IS NULL"
 
 
 class Neo4jPermitLedger:
@@ -19,6 +24,7 @@ class Neo4jPermitLedger:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._trail = Neo4jTrail(graph)
 
     async def claim(self, execution_id: str, plan_hash: str, holder: str, lease_seconds: float) -> Claim | str:
         """See the port.
@@ -28,15 +34,29 @@ class Neo4jPermitLedger:
         """
         # The id of this call makes it safe to send it again, so that one round trip will do.
         parameters = _parameters(execution_id, holder, lease_seconds)
-        rows = await self._graph.write_repeatable(
-            "permit_claim", plan_hash=plan_hash, claim_id=uuid4().hex, **parameters
-        )
+        asked = {**parameters, "plan_hash": plan_hash, "claim_id": uuid4().hex}
+        tenant, incident = (await owners(self._graph, [execution_id])).get(execution_id, (SYSTEM, ""))
+        begun = _told(EntryKind.EXECUTION_STARTED, execution_id, incident, holder=holder, plan_hash=plan_hash)
+        rows = await self._trail.guarded(["permit_claim"], asked, {tenant: [begun]}, CLAIMED)
         return _answer(execution_id, rows)
 
     async def adopt(self, execution_id: str, holder: str, lease_seconds: float) -> Claim | str:
         """See the port; errors as in ``claim``."""
-        (rows,) = await self._graph.write(("permit_adopt", _parameters(execution_id, holder, lease_seconds)))
+
+        def tell(teller: Teller, results: list[list[Row]]) -> None:
+            for row in results[0]:
+                if row["refusal"] is None:
+                    facts = {"holder": holder, "epoch": row["epoch"]}
+                    adopted = _told(EntryKind.EXECUTION_ADOPTED, execution_id, row["incident_id"], **facts)
+                    teller.tell(row["tenant"], replace(adopted, reason="the lease of its holder ran out"))
+
+        parameters = _parameters(execution_id, holder, lease_seconds)
+        (rows,) = await self._trail.telling(("permit_adopt", parameters), tell=tell)
         return _answer(execution_id, rows)
+
+
+def _told(kind: EntryKind, execution_id: str, incident_id: str, **facts: Any) -> Entry:
+    return Entry(kind, execution_id, PIPELINE, "", facts, incident_id=incident_id, execution_id=execution_id)
 
 
 def _parameters(execution_id: str, holder: str, lease_seconds: float) -> dict[str, Any]:

@@ -16,17 +16,44 @@ from neo4j import WRITE_ACCESS
 from cypher import loader
 from services.graph.connect import Graph
 from services.graph.errors import translation
+from services.graph.journal import ALL_HELD, JOURNAL
 from services.graph.ledger import TOGETHER
+from services.graph.permits import CLAIMED
+from services.graph.schedules import NOTHING_NEW
 
 _SIDE_BY_SIDE = 4
 _NAMED = re.compile(r"\$(\w+)")
 _TIMES = frozenset({"now", "since", "moment", "at"})
-_LISTS = frozenset({"rows", "ids", "rids", "alert_keys", "alerts", "events", "symptoms", "fingerprints", "touched"}) | {
+_LISTS = frozenset(
+    {
+        "rows",
+        "audit",
+        "audit_append",
+        "ids",
+        "rids",
+        "alert_keys",
+        "alerts",
+        "events",
+        "symptoms",
+        "fingerprints",
+        "touched",
+    }
+) | {
     "statuses",
     "severities",
 }
 _NUMBERS = frozenset(
-    {"limit", "lease_ms", "window_ms", "memory_ms", "unclaimed_ms", "hold_seconds", "per_symptom", "version"}
+    {
+        "limit",
+        "lease_ms",
+        "window_ms",
+        "memory_ms",
+        "unclaimed_ms",
+        "hold_seconds",
+        "per_symptom",
+        "version",
+        "expected",
+    }
 ) | {"memory_ms"}
 
 
@@ -40,15 +67,19 @@ async def warm(graph: Graph) -> int:
         GraphUnavailable: the server did not answer.
     """
     slots = asyncio.Semaphore(_SIDE_BY_SIDE)
-    alone = [name for name in loader.query_names() if not name.startswith("schema_") and name not in TOGETHER]
+    told = {"permit_claim": CLAIMED, "schedules_arm": NOTHING_NEW}
+    elsewhere = {*TOGETHER, *JOURNAL, *told}
+    alone = [name for name in loader.query_names() if not name.startswith("schema_") and name not in elsewhere]
+    composed = [loader.together((*TOGETHER, "audit_append")), loader.told(JOURNAL, ALL_HELD)]
+    composed += [loader.told((name,), holds) for name, holds in told.items()]
 
     async def one(text: str) -> None:
         async with slots:
             await _once(graph, text)
 
     with translation():
-        await asyncio.gather(*(one(loader.query(name)) for name in alone), one(loader.together(TOGETHER)))
-    return len(alone) + 1
+        await asyncio.gather(*(one(loader.query(name)) for name in alone), *(one(text) for text in composed))
+    return len(alone) + len(composed)
 
 
 async def _once(graph: Graph, text: str) -> None:
@@ -63,10 +94,10 @@ async def _once(graph: Graph, text: str) -> None:
 
 def _nothing(name: str) -> Any:
     """A value of the parameter's type that finds nothing."""
-    if name in _LISTS or name in TOGETHER:
+    if name in _LISTS or name in TOGETHER or name in JOURNAL:
         return []
     if name in _TIMES:
         return datetime.now(UTC)
     if name in _NUMBERS:
         return 1
-    return {"facts": {}, "paused": False, "untagged": False}.get(name, "")
+    return {"facts": {}, "paused": False, "strict": False, "untagged": False}.get(name, "")

@@ -1,0 +1,19 @@
+"""What can go wrong around the audit trail.
+
+RemediationError (executor)
+└── Permanent
+    ├── AuditMisconfigured    the settings of the trail cannot be used: the start stops
+    └── BookDamaged           the book of anchors ends in something that is no anchor
+"""
+
+from __future__ import annotations
+
+from executor.errors import Permanent
+
+
+class AuditMisconfigured(Permanent):
+    """The settings of the audit trail cannot be used."""
+
+
+class BookDamaged(Permanent):
+    """The book of anchors ends in something that is no anchor; 'rb audit verify' says where."""

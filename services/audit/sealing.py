@@ -1,0 +1,143 @@
+"""Seals the heads of segments outside the graph, at intervals and before the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from safety.anchors import Anchor, Seal, Signer, Tombstone, written
+from safety.segments import Segment
+from safety.trail import Head, spelled
+from services.audit.books import BookFile
+from services.graph.connect import Graph
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 500
+_OTHERS_SECONDS = 60.0
+_BACK = timedelta(days=1)
+
+Announce = Callable[[bytes], Awaitable[None]]
+"""Tells others of an anchor, given its line; it may fail."""
+
+
+class Sealer:
+    """The anchors of one process.
+
+    Args:
+        graph: whose segments are sealed.
+        book: where anchors go.
+        signer: signs them.
+        seconds: between two anchors.
+        announce: tells Kafka; left out, nobody is told.
+    """
+
+    def __init__(
+        self, graph: Graph, book: BookFile, signer: Signer, *, seconds: float = 10.0, announce: Announce | None = None
+    ) -> None:
+        self._graph = graph
+        self._book = book
+        self._signer = signer
+        self._seconds = seconds
+        self._announce = announce
+        self._sealed: dict[str, int] = {}
+        self._store = ""
+        self._last_hash = ""
+        self._doubted: dict[str, float] = {}
+        self._looked_at_others = float("-inf")
+        graph.segments.anchor = self._named
+        if (last := book.last()) is not None:
+            self._last_hash = last.hash
+
+    def _named(self) -> str:
+        return self._last_hash
+
+    async def run(self) -> None:
+        """Seal at intervals, until cancelled."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                await self.seal()
+            except Exception as error:  # noqa: BLE001 - the trail goes on; the next interval seals what this did not
+                log.warning("audit.not_sealed", error=str(error), error_type=type(error).__name__)
+
+    async def seal(self, *, others: bool = True) -> Anchor | None:
+        """Write an anchor when anything has moved since the last one.
+
+        Args:
+            others: also look for segments of processes that are gone, once a minute.
+
+        Raises:
+            GraphUnavailable: nothing was sealed.
+            AuditMisconfigured, BookDamaged: the book takes no anchor.
+        """
+        heads = {head.segment: head for head in self._graph.segments.heads()}
+        heads |= {head.segment: head for head in await self._settled()}
+        if others and self._now() - self._looked_at_others > _OTHERS_SECONDS:
+            heads |= await self._of_others(set(heads))
+            self._looked_at_others = self._now()
+        moved = tuple(head for head in heads.values() if head.seq > self._sealed.get(head.segment, -1))
+        return await self._write(moved, ()) if moved else None
+
+    async def close(self) -> None:
+        """Seal what this process wrote, before it ends. Errors as of ``seal``."""
+        await self.seal(others=False)
+
+    async def bury(self, stones: tuple[Tombstone, ...]) -> Anchor:
+        """Write tombstones, before anything is taken away. Errors as of ``seal``."""
+        return await self._write((), stones)
+
+    async def _write(self, heads: tuple[Head, ...], stones: tuple[Tombstone, ...]) -> Anchor:
+        seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones)
+        made = await asyncio.to_thread(self._book.append, seal, self._signer)
+        self._last_hash = made.hash
+        self._sealed |= {head.segment: head.seq for head in heads}
+        if self._announce is not None:
+            try:
+                await self._announce(written(made).encode())
+            except Exception as error:  # noqa: BLE001 - the book has it; Kafka is a second place
+                log.warning("audit.anchor_not_announced", error=str(error), error_type=type(error).__name__)
+        return made
+
+    async def store(self) -> str:
+        """The identity of the database."""
+        if not self._store:
+            self._store = str((await self._graph.read("audit_store"))[0]["id"])
+        return self._store
+
+    async def _settled(self) -> list[Head]:
+        """Where segments in doubt ended, once no transaction can still be under way."""
+        now, waiting = self._now(), 2 * self._graph.seconds
+        doubtful: list[Segment] = list(self._graph.segments.doubtful)
+        ripe = [one for one in doubtful if now - self._doubted.setdefault(one.id, now) > waiting]
+        if not ripe:
+            return []
+        rows = await self._graph.read("audit_heads", segments=[segment.id for segment in ripe])
+        found = {row["segment"]: Head(row["tenant"], row["segment"], row["seq"], row["hash"]) for row in rows}
+        for segment in ripe:
+            self._graph.segments.doubtful.remove(segment)
+            del self._doubted[segment.id]
+            head = found.get(segment.id)
+            if segment.seq >= 0 and (head is None or head.seq < segment.seq):
+                log.error("audit.cut_off", segment=segment.id, tenant=segment.tenant, expected=segment.seq)
+                found[segment.id] = segment.head  # what is certain stays sealed, so that 'verify' finds it
+        return list(found.values())
+
+    async def _of_others(self, own: set[str]) -> dict[str, Head]:
+        """Heads of segments that other processes wrote, which may be gone: all at first, then those of the last day."""
+        first = self._looked_at_others == float("-inf")
+        since, after, found = "" if first else spelled(datetime.now(UTC) - _BACK), "", {}
+        while True:
+            rows = await self._graph.read("audit_segments", tenant="", since=since, after=after, limit=_PAGE)
+            names = [row["segment"] for row in rows if row["segment"] not in own]
+            for row in await self._graph.read("audit_heads", segments=names) if names else ():
+                found[row["segment"]] = Head(row["tenant"], row["segment"], row["seq"], row["hash"])
+            if len(rows) < _PAGE:
+                return found
+            after = rows[-1]["segment"]
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
