@@ -60,7 +60,12 @@ class Addresses(_Frozen):
 
     def settings(self) -> dict[str, Any]:
         """What the settings file says."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"state", "admin_kubeconfig"})
+        told = self.model_dump(mode="json", exclude_none=True, exclude={"state", "admin_kubeconfig"})
+        # Anchors go when the data goes that they are about.
+        audit = (
+            {"audit": {"folder": str(Folders(cache=self.state, state=self.state).data / "audit")}} if self.neo4j else {}
+        )
+        return told | audit
 
 
 def write_settings(folders: Folders, addresses: Addresses) -> None:

@@ -12,7 +12,17 @@ import structlog
 from services.access.opening import remarks
 from services.api.app import create_app
 from services.api.server import ApiServer
-from services.bootstrap import Parts, Pipeline, Role, SlackDesk, make_pipeline, make_receiver, make_runs_api, make_slack
+from services.bootstrap import (
+    Parts,
+    Pipeline,
+    Role,
+    SlackDesk,
+    make_pipeline,
+    make_receiver,
+    make_runs_api,
+    make_sealer,
+    make_slack,
+)
 from services.graph.connect import verify
 from services.graph.migrate import migrate
 from services.graph.warm import warm
@@ -94,6 +104,7 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(name, self.stop)
         for remark in remarks(parts.settings):
             log.warning("access.open", why=remark)
+        sealer = make_sealer(parts)
         applied = await migrate(parts.graph)
         log.info("graph.ready", migrations=[m.name for m in applied])
         began = parts.clock.monotonic()
@@ -110,18 +121,20 @@ class Service:
             stack.push_async_callback(parts.bus.stop)
             await self._api(health, stack)
             self._begin(pipeline, health)
+            self._spawn("audit", sealer.run, health.role)
             on_ready(self.url)
             log.info("service.ready", roles=[r.value for r in self._roles], url=self.url, holder=parts.holder)
             await self._stop.wait()
             log.info("service.stopping")
             await self._end(pipeline)
+            await sweep([("audit", sealer.close)])
         log.info("service.stopped")
 
     async def _topics(self) -> None:
         kafka = self._parts.settings.kafka
         created = await ensure_topics(
             kafka.bootstrap_servers,
-            kafka.topics.names,
+            (*kafka.topics.names, *filter(None, [self._parts.settings.audit.topic])),
             client=kafka.client,
             create=kafka.create_topics,
             partitions=kafka.partitions,

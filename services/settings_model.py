@@ -19,6 +19,7 @@ from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_access import AccessSettings
 from services.settings_autonomy import AutonomySettings, PoliciesSettings
+from services.settings_audit import Audit
 from services.settings_base import FilePath, Group, Texts
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
@@ -406,6 +407,7 @@ class Settings(BaseSettings):
     http: Http = Field(Http(), description="Outgoing HTTP of runbooks")
     prometheus: Prometheus = Field(Prometheus(), description="Metrics for runbooks: asked with PromQL, and published")
     sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
+    audit: Audit = Field(Audit(), description="The audit trail: where its anchors go")
     history: History = Field(History(), description="A copy of the execution log in PostgreSQL")
     catalogs: Catalogs = Field(Catalogs(), description="Runbooks of others: whom to trust")
     actions: Actions = Field(Actions(), description="What only some installations want their runbooks to do")

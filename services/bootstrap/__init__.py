@@ -1,6 +1,7 @@
 """The composition root: the one room that knows which adapter stands behind which port. Nothing connects at import."""
 
 from services.bootstrap.acting import open_screens
+from services.bootstrap.auditing import make_sealer, open_sealer, trusted_keys
 from services.bootstrap.deciding import make_forecaster
 from services.bootstrap.parts import ALL_ROLES, Parts, Role, assemble
 from services.bootstrap.pipeline import Pipeline, make_pipeline, make_receiver, make_runs_api
@@ -17,6 +18,9 @@ __all__ = [
     "make_pipeline",
     "make_receiver",
     "make_runs_api",
+    "make_sealer",
     "make_slack",
     "open_screens",
+    "open_sealer",
+    "trusted_keys",
 ]
