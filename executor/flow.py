@@ -26,7 +26,7 @@ from executor.lifecycle import (
     outcome_of_verdict,
 )
 from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedStep, Status, StepStatus, Verdict
-from executor.notify import Notifier, fallback, moment_of
+from executor.notify import Keeps, Notifier, fallback, moment_of
 from executor.phases import STEP
 from executor.planhash import plan_hash
 from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
@@ -60,6 +60,7 @@ class Tools:
     redact: Redact
     stopping: Stopping
     approvals: ApprovalStore | None = None
+    keeps: Keeps | None = None
 
 
 class Flow:
@@ -80,7 +81,7 @@ class Flow:
         )
         checker = Checker(tools.actions, tools.world)
         self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings, checker)
-        self._notifier = Notifier(tools.world, tools.hooks, tools.redact, tools.settings.asked_elsewhere)
+        self._notifier = Notifier(tools.world, tools.hooks, tools.redact, tools.settings.asked_elsewhere, tools.keeps)
         self._put_together(tools)
         self._evidence: tuple[Evidence, ...] = ()
         self._facts = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from executor.actions.base import Redact, World
@@ -20,6 +20,9 @@ TIMEOUT_SECONDS = 15.0
 """For each channel; they are told at the same time."""
 _OK, _MULTIPLE = 200, 300
 _GOOD = "on_success"
+
+Keeps = Callable[[ExecutionRecord, str], Awaitable[bool]]
+"""Whether a message for a moment of an execution is left to a summary. Must not raise."""
 _ASKED = "on_approval"
 
 
@@ -32,9 +35,11 @@ class Notifier:
             ``notification.failed``.
         redact: takes secrets out.
         asked_elsewhere: channels on which people are asked in another way, so that ``on_approval`` sends nothing there.
+        keeps: asked before a message is sent; what it keeps, it tells people itself.
     """
 
-    def __init__(self, world: World, hooks: Hooks, redact: Redact, asked_elsewhere: Collection[str] = ()) -> None:
+    def __init__(self, world: World, hooks: Hooks, redact: Redact, asked_elsewhere: Collection[str] = (), keeps: Keeps | None = None) -> None:
+        self._keeps = keeps
         self._world = world
         self._asked_elsewhere = frozenset(asked_elsewhere)
         self._hooks = hooks
@@ -60,6 +65,8 @@ class Notifier:
         named = [(channel, content) for channel, content in channels.items() if content and channel in self._ways]
         if moment == _ASKED:
             named = [(channel, content) for channel, content in named if channel not in self._asked_elsewhere]
+        if named and self._keeps is not None and await self._keeps(record, moment):
+            return
         await asyncio.gather(*(self._by(channel, content, record, moment) for channel, content in named))
 
     async def _by(self, channel: str, content: Mapping[str, Any], record: ExecutionRecord, moment: str) -> None:

@@ -10,6 +10,7 @@ from executor.book import Stopping
 from executor.errors import NotPermitted
 from executor.flow import Flow, Tools
 from executor.model import ExecutionRecord, Status
+from executor.notify import Keeps
 from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
 from executor.settings import ExecutorSettings
 from safety.approvals import ApprovalStore
@@ -31,6 +32,7 @@ class Executor:
         settings: knobs.
         redact: takes secrets out of outputs and errors before they are stored.
         approvals: where humans are asked about steps; without it every such question is answered with no.
+        keeps: see ``executor.notify.Notifier``.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Executor:
         settings: ExecutorSettings | None = None,
         redact: Redact = lambda text: text,
         approvals: ApprovalStore | None = None,
+        keeps: Keeps | None = None,
     ) -> None:
         self._tools = Tools(
             actions=actions,
@@ -59,6 +62,7 @@ class Executor:
             redact=redact,
             stopping=Stopping(),
             approvals=approvals,
+            keeps=keeps,
         )
 
     def stop(self) -> None:

@@ -79,7 +79,7 @@ class PauseScope:
         )
 
     def __str__(self) -> str:
-        return " of ".join(f"{name} {value}" for name, value in reversed(self.parts.items())) or "automation"
+        return " of ".join(f"{name} {value}" for name, value in reversed(list(self.parts.items()))) or "automation"
 
 
 EVERYTHING = PauseScope()
@@ -146,7 +146,7 @@ class StormScope:
             ValueError: it does not begin with an axis.
         """
         axis, colon, name = key.partition(":")
-        if not colon or axis not in Axis or not name:
+        if not colon or axis not in [str(each) for each in Axis] or not name:
             raise ValueError(f"{key!r} is no scope: one begins with {', '.join(f'{each}:' for each in Axis)}")
         return cls(tenant, Axis(axis), name)
 

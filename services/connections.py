@@ -7,11 +7,13 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from safety.policy import PolicySettings
+from safety.redis_breaker import RedisBreaker
 from safety.redis_gate import RedisGate
 from services.clock import SystemClock
 from services.graph.connect import Graph, GraphSettings, connect
 from services.graph.history import Neo4jGateHistory
 from services.graph.pauses import Neo4jPauseLog
+from services.graph.storms import Neo4jStormLog
 from services.settings import Settings
 
 _COMMAND_GATE_SECONDS = 3.0
@@ -48,6 +50,7 @@ def policy_of(settings: Settings) -> PolicySettings:
         provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
         permit_ttl_seconds=gate.permit_ttl.total_seconds(),
         lock_lease_seconds=gate.lock_lease.total_seconds(),
+        storm_breaker=settings.breaker.enabled,
     )
 
 
@@ -71,4 +74,19 @@ def open_gate(
         timeout_seconds=_COMMAND_GATE_SECONDS if command else settings.gate.call_timeout_seconds,
         history=Neo4jGateHistory(graph),
         pauses=Neo4jPauseLog(graph, settings.redis.prefix),
+        also=[open_breaker(settings, redis, graph, clock, command=command).restore],
+    )
+
+
+def open_breaker(
+    settings: Settings, redis: Redis, graph: Graph, clock: SystemClock, *, command: bool = False
+) -> RedisBreaker:
+    """The storm breaker on Redis, which keeps what it stops in the graph as well. See ``open_gate``."""
+    return RedisBreaker(
+        redis,
+        settings.breaker.values(),
+        clock,
+        prefix=settings.redis.prefix,
+        timeout_seconds=_COMMAND_GATE_SECONDS if command else settings.gate.call_timeout_seconds,
+        log=Neo4jStormLog(graph, settings.redis.prefix),
     )

@@ -21,6 +21,7 @@ from services.settings_access import AccessSettings
 from services.settings_autonomy import AutonomySettings, PoliciesSettings
 from services.settings_audit import Audit
 from services.settings_base import FilePath, Group, Texts
+from services.settings_breaker import Breaker
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
 from services.settings_history import History
@@ -391,6 +392,7 @@ class Settings(BaseSettings):
     gate: Gate = Field(Gate(), description="Limits on top of those of each runbook; the stricter counts")
     policies: PoliciesSettings = Field(PoliciesSettings(), description="Limits by tenant, namespace, label and more")
     autonomy: AutonomySettings = Field(AutonomySettings(), description="What a runbook may do by itself")
+    breaker: Breaker = Field(Breaker(), description="The storm breaker: when causes or failures pile up")
     execution: Execution = Field(Execution(), description="Running plans")
     approvals: Approvals = Field(Approvals(), description="Asking people")
     slack: Slack = Field(Slack(), description="Messages and questions to people in Slack")

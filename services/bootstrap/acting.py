@@ -77,6 +77,7 @@ def make_worker(parts: Parts, acting: World) -> Worker:
         fresh=Neo4jFreshSignals(parts.graph, settings.matching.default_tenant),
         redact=masker.text,
         approvals=parts.approvals,
+        keeps=parts.storms.keeps if parts.storms else None,
         settings=ExecutorSettings(
             approval_timeout_seconds=settings.approvals.timeout.total_seconds(),
             asked_elsewhere=asked_elsewhere(settings),
@@ -84,6 +85,7 @@ def make_worker(parts: Parts, acting: World) -> Worker:
     )
     return Worker(
         progress=progress,
+        storms=parts.storms,
         holder=parts.holder,
         executor=executor,
         holding=holding,

@@ -92,6 +92,7 @@ def make_decider(parts: Parts, permits: Permits, reads: RecentReads) -> Decider:
         ledger=parts.ledger,
         clock=parts.clock,
         hooks=parts.hooks,
+        storms=parts.storms,
         settings=DecideSettings(
             window=matching.window,
             max_age=matching.max_age,

@@ -14,13 +14,14 @@ from redis.asyncio import Redis
 from executor.actions import action_schemas
 from runbooks.folder import RunbookFolder
 from runbooks.mapping_files import MappingFiles
+from safety.redis_breaker import RedisBreaker
 from safety.redis_gate import RedisGate
 from services.access.authenticator import Authenticator
 from services.access.door import Door
 from services.access.identities import Directory
 from services.access.opening import open_access, open_authenticator, open_door
 from services.clock import SystemClock
-from services.connections import open_gate, open_graph
+from services.connections import open_breaker, open_gate, open_graph
 from services.graph.approvals import Neo4jApprovalStore
 from services.graph.connect import Graph
 from services.graph.executions import Neo4jExecutionStore
@@ -40,6 +41,7 @@ from services.kubernetes.connect import connect as connect_cluster
 from services.logs import LogHooks, masker
 from services.metrics import Metrics
 from services.pipeline.catalog import Catalog
+from services.pipeline.storms import StormWatch
 from services.plugins import all_actions
 from services.secrets.make import Secrets, make_secrets
 from services.settings import Settings
@@ -70,6 +72,8 @@ class Parts:
     graph: Graph
     redis: Redis
     gate: RedisGate
+    breaker: RedisBreaker
+    storms: StormWatch | None
     cluster: KubernetesCluster
     bus: KafkaBus
     catalog: Catalog
@@ -158,6 +162,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             Neo4jVersions(graph),
             known,
         )
+        breaker = open_breaker(settings, redis, graph, clock)
         bus = KafkaBus(
             settings.kafka.bootstrap_servers,
             client=settings.kafka.client,
@@ -172,6 +177,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             graph=graph,
             redis=redis,
             gate=open_gate(settings, redis, graph, clock),
+            breaker=breaker,
+            storms=StormWatch(breaker, hooks) if settings.breaker.enabled else None,
             cluster=cluster,
             bus=bus,
             catalog=catalog,

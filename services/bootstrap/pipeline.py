@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from executor.actions.base import World
 from executor.notify import Notifier
 from services.api.guard import Guard
 from services.api.receiver import Receiver
@@ -26,6 +27,7 @@ from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.schedule import Scheduler
 from services.secrets.rotation import RotationWatch
 from services.settings import Settings
+from services.storms import StormCalls
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         topics=topics,
         hooks=parts.hooks,
         handoff=worker.submit if worker else None,
-        asked=Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings))).ask,
+        asked=Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings), parts.storms.keeps if parts.storms else None)).ask,
     )
     duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
     ingest = None
@@ -83,6 +85,8 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
     if worker and parts.secrets.rotation:
         watch = RotationWatch(parts.secrets.store, parts.secrets.rotation, parts.clock, parts.hooks.event)
         duties.append(("secrets", watch.sweep))
+    if parts.storms:
+        duties.append(("storms", _storm_calls(parts, acting).sweep))
     if Role.SCHEDULE in roles:
         duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))
@@ -120,6 +124,20 @@ def make_receiver(parts: Parts) -> Receiver | None:
         Guard(parts.authenticator, parts.door),
         max_body_bytes=settings.api.max_body_bytes,
         produce_timeout_seconds=settings.api.produce_timeout_seconds,
+    )
+
+
+def _storm_calls(parts: Parts, acting: World) -> StormCalls:
+    chosen = parts.settings.breaker
+    return StormCalls(
+        breaker=parts.breaker,
+        chat=acting.chat,
+        people=acting.people,
+        ways=chosen.tell,
+        channel=chosen.channel,
+        quiet_seconds=chosen.quiet.total_seconds(),
+        redact=masker.text,
+        hooks=parts.hooks,
     )
 
 

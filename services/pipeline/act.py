@@ -20,10 +20,12 @@ from safety.errors import GateUnavailable
 from safety.model import Permit, Refusal
 from safety.permits import adopt, redeem
 from safety.ports import Gate, PermitLedger
+from safety.scopes import Where
 from services.intake.contracts import RequestMessage
 from services.kafka.model import Inbound, Publisher
 from services.pipeline.messages import execution_event
 from services.pipeline.progress import Progress
+from services.pipeline.storms import StormWatch, where_of_execution
 from services.ports import ExecutionStore
 from services.settings import Topics
 
@@ -57,6 +59,7 @@ class Held:
     approved: bool
     renewed_at: float
     lost: bool = False
+    where: Where | None = None
 
 
 class Holding:
@@ -78,6 +81,11 @@ class Holding:
         self._held[permit.execution_id] = Held(
             permit.execution_id, permit.target_key, permit.token, bool(permit.approval_id), since
         )
+
+    def locate(self, execution_id: str, where: Where) -> None:
+        """Where an execution acts, so that a pause of another part does not stop it."""
+        if held := self._held.get(execution_id):
+            held.where = where
 
     def renewed(self, execution_ids: Sequence[str], at: float) -> None:
         """The leases were extended by a call that began at ``at`` (monotonic)."""
@@ -111,13 +119,19 @@ class Holding:
         if held is None or held.lost or held.token != epoch or self._clock.monotonic() - held.renewed_at > self._lease:
             raise LeaseLost(f"the lease on {target_key} is no longer ours")
         try:
-            reason = await self._gate.paused()
+            reason = await self._paused(held)
         except GateUnavailable as error:
             if held.approved:
                 return
             raise Paused(f"the pause switch cannot be read: {error}") from error
         if reason is not None:
             raise Paused(reason)
+
+    async def _paused(self, held: Held) -> str | None:
+        """Why it is paused. Of one whose place is not known any pause may be meant."""
+        if held.where is not None:
+            return await self._gate.paused(held.where)
+        return next((str(pause) for pause in await self._gate.pauses()), None)
 
 
 class Worker:
@@ -127,6 +141,7 @@ class Worker:
         holder: the name of this process in claims; unique for each start.
         lease_seconds: how long a claim lives without renewal.
         progress: tells listeners of each step; left out, they hear of beginning and end alone.
+        storms: counts executions that failed or fixed nothing; None counts nothing.
     """
 
     def __init__(
@@ -146,7 +161,9 @@ class Worker:
         max_concurrent: int = 500,
         lease_seconds: float = 15.0,
         progress: Progress | None = None,
+        storms: StormWatch | None = None,
     ) -> None:
+        self._storms = storms
         self._holder = holder
         self._executor = executor
         self._holding = holding
@@ -252,6 +269,7 @@ class Worker:
             if record is None:
                 log.error("execution.unknown", execution_id=permit.execution_id)
                 return
+            self._holding.locate(permit.execution_id, where_of_execution(record))
             if received_at is not None:
                 self._hooks.event("first_step", seconds=(self._clock.now() - received_at).total_seconds())
             with structlog.contextvars.bound_contextvars(
@@ -292,6 +310,8 @@ class Worker:
         if record.outcome is Outcome.SUCCESS and opened:
             seconds = (self._clock.now() - datetime.fromisoformat(str(opened)).astimezone(UTC)).total_seconds()
             self._hooks.event("verified", seconds=seconds)
+        if self._storms is not None:
+            await self._storms.ended(record)
         await self._say(record, "finished", record.error)
 
     async def _say(self, record: ExecutionRecord, event: str, message: str) -> None:

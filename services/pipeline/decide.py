@@ -45,6 +45,7 @@ from services.pipeline.standing import (
     split_asked,
     split_counted,
 )
+from services.pipeline.storms import StormWatch
 from services.ports import DecisionLedger
 from services.records import DecisionKind, DecisionRecord, DecisionState, OpenIncident, Repeat
 
@@ -96,6 +97,7 @@ class Decider:
     Args:
         runbooks: gives the current index; asked once for each batch, so that a batch sees one version.
         permits: plans what was matched and asks the gate.
+        storms: counts causes; None counts nothing.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class Decider:
         clock: Clock,
         hooks: Hooks,
         settings: DecideSettings,
+        storms: StormWatch | None = None,
     ) -> None:
+        self._storms = storms
         self._graph = graph
         self._targets = targets
         self._runbooks = runbooks
@@ -150,8 +154,14 @@ class Decider:
         written += repeats
         proposals, without = self._select(opened, now, index)
         written += without
-        written += await self._permits.decide(proposals, now)
-        return written
+        if self._storms:
+            # First of all: of many causes that come at once none may run before they are counted.
+            matched = [(one.match.incident, one.match.runbook.runbook.id) for one in proposals]
+            await self._storms.causes(located, matched)
+        decided = await self._permits.decide(proposals, now)
+        if self._storms:
+            await self._storms.refused(decided)
+        return written + decided
 
     def _split_stale(
         self, cases: Sequence[Case], known: Mapping[str, DecisionState], now: datetime

@@ -63,7 +63,7 @@ SKIPPED = "skipped"
 
 TEMPORARY_CHECKS = frozenset(
     {
-        *("pause", "cooldown", "lock", "runbook_rate", "cluster_rate"),
+        *("pause", "storm", "cooldown", "lock", "runbook_rate", "cluster_rate"),
         *("runbook_rate_minute", "runbook_rate_day", "concurrent", "blast_share"),
         *("graph_age", "blast_share_workload", "blast_share_namespace", "blast_share_cluster"),
         *AROUND_CHECKS - {"gitops"},
@@ -423,6 +423,7 @@ def question(
             protected_labels=safety.protected_labels,
         ),
         approval=approval,
+        cause_reason=incident.cause.reason,
     )
 
 
