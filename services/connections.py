@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from redis.asyncio import Redis
 
+from executor.ports import Clock, Http
 from safety.policy import PolicySettings
 from safety.redis_breaker import RedisBreaker
 from safety.redis_gate import RedisGate
 from services.clock import SystemClock
+from services.freezes import FreezeBook
 from services.graph.connect import Graph, GraphSettings, connect
 from services.graph.history import Neo4jGateHistory
 from services.graph.pauses import Neo4jPauseLog
@@ -45,12 +47,32 @@ def policy_of(settings: Settings) -> PolicySettings:
     return PolicySettings(
         protected_namespaces=tuple(gate.protected_namespaces),
         max_blast_radius=gate.max_blast_radius,
+        max_blast_percent_workload=gate.max_blast_percent_workload,
+        max_blast_percent_namespace=gate.max_blast_percent_namespace,
+        max_blast_percent_cluster=gate.max_blast_percent_cluster,
+        blast_percent_from=gate.blast_percent_from,
+        max_graph_age_seconds=gate.max_graph_age.total_seconds() if gate.max_graph_age else None,
+        gitops=gate.gitops,
         max_executions_per_hour_total=gate.max_executions_per_hour,
         min_confidence_floor=gate.min_confidence_floor,
         provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
         permit_ttl_seconds=gate.permit_ttl.total_seconds(),
         lock_lease_seconds=gate.lock_lease.total_seconds(),
         storm_breaker=settings.breaker.enabled,
+    )
+
+
+def freeze_book(settings: Settings, http: Http, clock: Clock) -> FreezeBook:
+    """The freezes of the settings and of the calendars that they name; nothing is read yet."""
+    gate = settings.gate
+    return FreezeBook(
+        [freeze.value() for freeze in gate.freezes],
+        gate.freeze_calendars,
+        http,
+        clock,
+        timezone=gate.freeze_timezone,
+        refresh=gate.freeze_refresh,
+        max_age=gate.freeze_max_age,
     )
 
 

@@ -89,6 +89,8 @@ _PATHS: tuple[KeyPath, ...] = (
     *_PEOPLE,
     *_ACCESS,
 )
+_LISTS = (("runbooks", "paths"), ("runbooks", "mappings"), ("policies", "paths"), ("gate", "freeze_calendars"))
+"""Lists of paths."""
 _SIMILAR = 60
 """Least similarity, of 100, at which a name is worth suggesting."""
 
@@ -185,11 +187,15 @@ def _anchored(document: Document) -> dict[str, Any]:
 
     for place in _PATHS:
         _anchor_at(values, place, anchor)
-    for group, key in (("runbooks", "paths"), ("runbooks", "mappings"), ("policies", "paths")):
+    for group, key in _LISTS:
         if isinstance(inner := values.get(group), Mapping) and isinstance(inner.get(key), list | str):
             paths = inner[key] if isinstance(inner[key], list) else [inner[key]]
-            values[group] = {**inner, key: [p if p == PACKAGED else anchor(p) for p in paths]}
+            values[group] = {**inner, key: [p if p == PACKAGED or _is_address(p) else anchor(p) for p in paths]}
     return values
+
+
+def _is_address(text: object) -> bool:
+    return isinstance(text, str) and text.startswith(("http://", "https://"))
 
 
 def _anchor_at(values: dict[str, Any], place: KeyPath, anchor: Callable[[object], object]) -> None:

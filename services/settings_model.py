@@ -24,6 +24,7 @@ from services.settings_base import FilePath, Group, Texts
 from services.settings_breaker import Breaker
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
+from services.settings_freezes import FreezeSettings, known_zone
 from services.settings_history import History
 from services.settings_people import (
     JiraSettings,
@@ -230,6 +231,36 @@ class Gate(Group):
     )
     max_blast_radius: int = Field(50, ge=0, description="Most resources that one execution may affect")
     max_executions_per_hour: int = Field(60, ge=0, description="Of all runbooks, per tenant and cluster")
+    max_blast_percent_workload: float | None = Field(
+        None, gt=0, le=100, description="Most of one workload's pods that are down at the same time, in percent"
+    )
+    max_blast_percent_namespace: float | None = Field(
+        None, gt=0, le=100, description="Most of the pods of the namespaces that one execution may affect, in percent"
+    )
+    max_blast_percent_cluster: float | None = Field(
+        30, gt=0, le=100, description="Most of the pods of the cluster that one execution may affect, in percent"
+    )
+    blast_percent_from: int = Field(
+        10, ge=0, description="So few resources are never too large a share of a namespace or cluster"
+    )
+    max_graph_age: Duration | None = Field(
+        timedelta(minutes=15), description="What the graph says of the objects must not be older than this"
+    )
+    gitops: Literal["refuse", "suggest", "allow"] = Field(
+        "refuse", description="What becomes of a change that Argo CD or Flux would put back; suggest tells the patch"
+    )
+    argocd_labels: Texts = Field(
+        (), description="Further labels that name an Argo CD application, such as app.kubernetes.io/instance"
+    )
+    freezes: tuple[FreezeSettings, ...] = Field(
+        (), description="Periods without changes: name, from, to, timezone, yearly, windows, reason"
+    )
+    freeze_calendars: Texts = Field((), description="Files (.ics) and addresses of calendars whose events are freezes")
+    freeze_timezone: str = Field("UTC", description="Of events that name none, and of whole days")
+    freeze_refresh: Duration = Field(timedelta(minutes=5), description="How often freeze calendars are read")
+    freeze_max_age: Duration = Field(
+        timedelta(hours=24), description="A calendar that could not be read for longer counts as a freeze"
+    )
     min_confidence_floor: float = Field(0.5, ge=0, le=1, description="No runbook runs below it, whatever it asks")
     cooldown: Duration = Field(timedelta(0), description="Least quiet time of a target after an execution")
     unknown_target: Literal["refuse", "approval"] = Field(
@@ -244,6 +275,13 @@ class Gate(Group):
     call_timeout_seconds: float = Field(0.5, gt=0, le=10, description="A slower Redis counts as away: approval only")
 
     _longer_than_zero = field_validator("permit_ttl", "provisional_ttl", "lock_lease")(_positive)
+    _ages = field_validator("freeze_refresh", "freeze_max_age")(_positive)
+    _zone = field_validator("freeze_timezone")(known_zone)
+
+    @field_validator("max_graph_age")
+    @classmethod
+    def _some_age(cls, value: timedelta | None) -> timedelta | None:
+        return value if value is None else _positive(value)
 
     @model_validator(mode="after")
     def _reservations_end_first(self) -> Self:

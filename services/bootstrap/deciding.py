@@ -22,8 +22,9 @@ from services.forecast import Forecaster
 from services.graph.blast import Neo4jBlastRadius, UnknownTarget
 from services.graph.causes import Neo4jCausalGraph
 from services.graph.durations import Neo4jDurations
-from services.kubernetes.recent import RecentReads
+from services.kubernetes.recent import RecentLists, RecentReads
 from services.logs import masker
+from services.pipeline.around import LookAround
 from services.pipeline.blast import ClusterAndGraph
 from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.permit import Permits
@@ -35,6 +36,9 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
     settings = parts.settings
     tenant = settings.matching.default_tenant
     counting = Neo4jBlastRadius(parts.graph, tenant, UnknownTarget.REFUSE)
+    # Marks on namespaces, nodes and owners, and a namespace's budgets, are the same for many decisions of a moment.
+    calm, lists = RecentReads(parts.cluster, seconds=3.0), RecentLists(parts.cluster)
+    around = LookAround(reads, calm, lists, argo_labels=settings.gate.argocd_labels)
     return Permits(
         planner=Planner(
             all_actions(),
@@ -45,7 +49,8 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
             max_depth=settings.execution.max_depth,
         ),
         gate=parts.gate,
-        sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster),
+        sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster, around=around),
+        frozen=parts.freezes.in_force,
         policy_settings=policy_of(settings),
         clock=parts.clock,
         hooks=parts.hooks,

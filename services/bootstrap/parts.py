@@ -21,7 +21,8 @@ from services.access.door import Door
 from services.access.identities import Directory
 from services.access.opening import open_access, open_authenticator, open_door
 from services.clock import SystemClock
-from services.connections import open_breaker, open_gate, open_graph
+from services.connections import freeze_book, open_breaker, open_gate, open_graph
+from services.freezes import FreezeBook
 from services.graph.approvals import Neo4jApprovalStore
 from services.graph.connect import Graph
 from services.graph.executions import Neo4jExecutionStore
@@ -83,6 +84,7 @@ class Parts:
     approvals: Neo4jApprovalStore
     permits: Neo4jPermitLedger
     http: HttpClient
+    freezes: FreezeBook
     secrets: Secrets
     door: Door
     authenticator: Authenticator
@@ -188,6 +190,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             approvals=Neo4jApprovalStore(graph),
             permits=Neo4jPermitLedger(graph),
             http=http,
+            freezes=freeze_book(settings, http, clock),
             secrets=secrets,
             door=door,
             authenticator=authenticator,

@@ -58,6 +58,8 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         asked=Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings), parts.storms.keeps if parts.storms else None)).ask,
     )
     duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
+    if parts.freezes.calendars:
+        duties.append(("freezes", parts.freezes.refresh))
     ingest = None
     if Role.DECIDE in roles:
         ingest = Ingest(
