@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+import orjson
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 MASK = "***"
@@ -70,8 +71,8 @@ _PATTERNS: Mapping[str, Callable[[str], str]] = {
     "hvs.": _rest(r"\bhvs\.[A-Za-z0-9_-]{20,}", MASK),
     "eyj": _rest(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?", MASK),
     "private key-----": _BLOCK,
-    "bearer ": _rest(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
-    "basic ": _rest(r"(?i)\b(basic)\s+[A-Za-z0-9._~+/=-]{8,}", rf"\1 {MASK}"),
+    "bearer ": _rest(rf"(?i)\b(bearer)\s+{_PLAIN_VALUE}[A-Za-z0-9._~+/=-]{{8,}}", rf"\1 {MASK}"),
+    "basic ": _rest(rf"(?i)\b(basic)\s+{_PLAIN_VALUE}[A-Za-z0-9._~+/=-]{{8,}}", rf"\1 {MASK}"),
     "://": _rest(r"(://[^/\s:@\"'\\]*):(?!\*\*\*@|__secret|\{\{)[^/\s\"'\\]+@", rf"\1:{MASK}@"),
     **dict.fromkeys(
         ("password=", "passwd=", "passphrase=", "pass=", "pwd=", "secret=", "token=", "key=", "signature=", "sig="),
@@ -113,7 +114,7 @@ class Masker:
         if value in self._known:
             return
         parts = [part for part in parts_of(value) if len(part) >= _LEAST and part.lower() not in _LITERALS]
-        self._known[value] = tuple(form for part in parts for form in forms_of(part))
+        self._known[value] = tuple(form for part in parts for form in forms_of(part) if _searchable(form[0]) == form[0])
         if len(self._known) > _MOST_VALUES:
             del self._known[next(iter(self._known))]
         self._values = None
@@ -121,7 +122,7 @@ class Masker:
     def text(self, text: str) -> str:
         """The text without secrets."""
         text = self._without_values(text)
-        matches = self._anchors.find_matches_as_indexes(text.lower(), overlapping=True)
+        matches = self._anchors.find_matches_as_indexes(_searchable(text.lower()), overlapping=True)
         for mask in dict.fromkeys(_PATTERNS[_ANCHORS[index]] for index in sorted({match[0] for match in matches})):
             text = mask(text)
         return text
@@ -134,7 +135,7 @@ class Masker:
         if not self._known:
             return text
         automaton, whole = self._values or self._prepared()
-        matches = automaton.find_matches_as_indexes(text, overlapping=True)
+        matches = automaton.find_matches_as_indexes(_searchable(text), overlapping=True)
         if not matches:
             return text
         spans = sorted(
@@ -147,6 +148,12 @@ class Masker:
         automaton = AhoCorasick(tuple(forms), matchkind=MatchKind.Standard, implementation=Implementation.ContiguousNFA)
         self._values = automaton, tuple(forms.values())
         return self._values
+
+    def json(self, text: str) -> str:
+        """JSON without secrets in its texts: it stays JSON, whatever the secrets are, and numbers stay numbers."""
+        if self.text(text) == text:
+            return text
+        return orjson.dumps(self.data(orjson.loads(text))).decode()
 
     def value(self, value: Any) -> Any:
         """A value of any shape without secrets."""
@@ -182,6 +189,15 @@ class Masker:
             if name not in {"level", "timestamp", "_record", "_from_structlog"}:
                 event[name] = self.named(name, event[name])
         return event
+
+
+def _searchable(text: str) -> str:
+    """The text as UTF-8 can hold it, of the same length: bytes that were none stand in it as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

@@ -76,11 +76,11 @@ class AwsSettings(Group):
 class EncryptionSettings(Group):
     """Encryption of what must be kept as it is and holds secrets: prior states for rollback, inputs for replay."""
 
-    active: str = Field("", description="Id of the key that encrypts; empty: nothing sensitive is kept for replay")
+    active: str = Field("", description="Id of the key that encrypts; empty: such texts are kept as they are")
     keys: dict[str, str] = Field(
         {},
-        description="By id, where the key is: `file:PATH`, `env:NAME` or `secret:NAME`; 32 bytes, base64. Old ones stay "
-        "readable for as long as they stand here",
+        description="Where each key is, by id: `file:PATH`, `env:NAME` or `secret:NAME`; 32 bytes, base64. Old keys "
+        "decrypt for as long as they stand here",
     )
 
     @model_validator(mode="after")
@@ -110,8 +110,7 @@ class SecretSources(Group):
         description="Providers and names of secrets (docs/secrets.md); what it names comes from nowhere else",
     )
     ttl: Duration = Field(
-        timedelta(seconds=30),
-        description="How long a fetched secret stays in memory, at most 1h",
+        timedelta(seconds=30), description="How long a fetched secret stays in memory, at most 1h; 0s for not at all"
     )
     vault: VaultSettings = Field(VaultSettings(), description="HashiCorp Vault")
     aws: AwsSettings = Field(AwsSettings(), description="AWS Secrets Manager")

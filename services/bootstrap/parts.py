@@ -37,6 +37,7 @@ from services.history.sink import SqlHistory
 from services.hooks import MultiHooks
 from services.http_client import HttpClient
 from services.kafka.bus import KafkaBus
+from services.kafka.masking import masked_values
 from services.kubernetes.cluster import KubernetesCluster
 from services.kubernetes.connect import connect as connect_cluster
 from services.logs import LogHooks, masker
@@ -44,6 +45,8 @@ from services.metrics import Metrics
 from services.pipeline.catalog import Catalog
 from services.pipeline.storms import StormWatch
 from services.plugins import all_actions
+from services.sealing import sealer
+from services.secrets.keys import read_keys
 from services.secrets.make import Secrets, make_secrets
 from services.settings import Settings
 
@@ -154,6 +157,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         tokens = Neo4jTokens(graph, settings.redis.prefix)
         vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
         authenticator = await stack.enter_async_context(vouching)
+        sealer.ring = await read_keys(settings.secrets.encryption, os.environ, secrets.store, masker.register)
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
@@ -169,6 +173,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             settings.kafka.bootstrap_servers,
             client=settings.kafka.client,
             on_lag=lambda topic, partition, value: hooks.event("lag", topic=topic, partition=partition, value=value),
+            mask=masked_values(settings.kafka.topics, masker),
         )
         return Parts(
             settings=settings,

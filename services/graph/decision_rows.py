@@ -13,6 +13,7 @@ from executor.model import Outcome, Status, Verdict
 from matcher.model import Candidate, Cause, Incident, Origin, Signal
 from safety.policies import PolicyUse
 from services.graph.values import dump, instant, moment, pack, unpack
+from services.masking import masker
 from services.records import DecisionKind, DecisionRecord, DecisionState, OpenIncident, Repeat, RunbookUse
 
 KEEP_IDS = 50
@@ -108,11 +109,11 @@ def _facts(decision: DecisionRecord) -> Properties:
         "next_check_at": decision.next_check_at if waiting else None,
         "deadline": decision.deadline,
         "check": decision.check,
-        "message": decision.message,
+        "message": masker.text(decision.message),
         "numbers": dump(dict(decision.numbers)),
-        "signal": pack(_SIGNAL, replace(signal, message=signal.message[:_MESSAGE])),
-        "causes": pack(_CAUSES, decision.causes),
-        "candidates": pack(_CANDIDATES, decision.candidates),
+        "signal": masker.json(pack(_SIGNAL, replace(signal, message=signal.message[:_MESSAGE]))),
+        "causes": masker.json(pack(_CAUSES, decision.causes)),
+        "candidates": masker.json(pack(_CANDIDATES, decision.candidates)),
         "runbook_id": runbook.id if runbook else None,
         "runbook_version": runbook.version if runbook else None,
         "runbook_sha": runbook.sha if runbook else None,
@@ -133,7 +134,7 @@ def _incident_facts(incident: Incident | None) -> Properties:
         "cause_reason": incident.cause.reason,
         "cause_event_id": incident.cause.event_id,
         "confidence": incident.cause.confidence,
-        "incident": pack(_INCIDENT, incident),
+        "incident": masker.json(pack(_INCIDENT, incident)),
     }
 
 

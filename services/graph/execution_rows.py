@@ -13,9 +13,13 @@ from executor.model import Attempt, Evidence, ExecutionRecord, Kpi, Outcome, Pla
 from safety.approvals import Approval, ApprovalStatus
 from safety.quorum import Rule, Yes
 from services.graph.values import dump, from_millis, instant, millis, moment, pack, unpack
+from services.masking import masker
 from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
+from services.sealing import key_id_of, sealer
 
 Properties = dict[str, Any]
+SEALED = "_sealed"
+"""Ends the name of the property with the envelope of another."""
 
 _ATTEMPTS: TypeAdapter[tuple[Attempt, ...]] = TypeAdapter(tuple[Attempt, ...])
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
@@ -66,9 +70,25 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
         "plan_hash": plan.hash,
         "cooldown_seconds": record.cooldown_seconds,
         "remember_ms": round(record.remember_seconds * 1000),
-        "plan": plan.model_dump_json(),
-        "record": dump(record.model_dump(mode="json", exclude=_LATER)),
+        **_kept("plan", plan.model_dump_json(), record.id),
+        "record": masker.json(dump(record.model_dump(mode="json", exclude=_LATER))),
     }
+
+
+def _kept(name: str, text: str | None, about: str) -> Properties:
+    """A text that must come back as it was: where it holds secrets it is shown masked, and kept encrypted beside."""
+    if text is None:
+        return {name: None}
+    shown, envelope = sealer.kept(text, f"{name} of {about}")
+    return {name: shown, f"{name}{SEALED}": envelope, "sealed_with": key_id_of(envelope)} if envelope else {name: shown}
+
+
+def _whole(name: str, row: Mapping[str, Any], *, shown: bool) -> str:
+    """The text as it was; what people are shown may stay masked where the key is not at hand."""
+    text: str = row[name]
+    if shown and sealer.ring is None:
+        return text
+    return sealer.whole(text, row.get(f"{name}{SEALED}"), f"{name} of {row.get('id', '')}")
 
 
 def _permit_facts(decision: DecisionRecord) -> Properties:
@@ -84,16 +104,25 @@ def _permit_facts(decision: DecisionRecord) -> Properties:
     }
 
 
-def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> ExecutionRecord:
-    """An execution from its node's properties and those of its steps."""
+def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], *, shown: bool = False) -> ExecutionRecord:
+    """An execution from its node's properties and those of its steps.
+
+    Args:
+        row: properties of the node.
+        steps: properties of the nodes of its steps.
+        shown: it is only looked at, so that masked texts do where the key to the whole ones is not set.
+
+    Raises:
+        SealError: a text is encrypted and cannot be read.
+    """
     # What an earlier release kept inside the record has a property of its own now, which counts.
     base = {name: value for name, value in orjson.loads(row["record"]).items() if name not in _LATER}
     base["requested_at"] = moment(row.get("requested_at"))
     base["resumed"] = bool(row.get("resumed") or base.get("resumed"))
     return ExecutionRecord(
         **base,
-        plan=Plan.model_validate_json(row["plan"]),
-        steps=tuple(step_of(step) for step in steps),
+        plan=Plan.model_validate_json(_whole("plan", row, shown=shown)),
+        steps=tuple(step_of(step, shown=shown) for step in steps),
         status=Status(row["status"]),
         verdict=Verdict(row["verdict"]) if row.get("verdict") else None,
         outcome=Outcome(row["outcome"]) if row.get("outcome") else None,
@@ -117,7 +146,7 @@ def step_row(execution_id: str, step: StepRun) -> Properties:
         "name": step.name,
         "action": step.action,
         "status": step.status.value,
-        "before": None if step.before is None else dump(dict(step.before)),
+        **_kept("before", None if step.before is None else dump(dict(step.before)), step.id),
         "output": None if step.output is None else dump(step.output),
         "error": step.error,
         "started_at": step.started_at,
@@ -148,8 +177,8 @@ def altered(row: Mapping[str, Any]) -> bool:
     return bool(row.get("digest")) and row["digest"] != _digest(row)
 
 
-def step_of(row: Mapping[str, Any]) -> StepRun:
-    """One run of one step from its node's properties."""
+def step_of(row: Mapping[str, Any], *, shown: bool = False) -> StepRun:
+    """One run of one step from its node's properties; see ``record_of``."""
     return StepRun(
         id=row["id"],
         phase=row["phase"],
@@ -158,7 +187,7 @@ def step_of(row: Mapping[str, Any]) -> StepRun:
         name=row["name"],
         action=row["action"],
         status=row["status"],
-        before=orjson.loads(row["before"]) if row.get("before") else None,
+        before=orjson.loads(_whole("before", row, shown=shown)) if row.get("before") else None,
         output=orjson.loads(row["output"]) if row.get("output") else None,
         error=row.get("error") or "",
         started_at=instant(row["started_at"]),
@@ -181,10 +210,10 @@ def approval_row(approval: Approval) -> Properties:
         "plan_hash": approval.plan_hash,
         "requested_at": approval.requested_at,
         "expires_at": approval.expires_at,
-        "reasons": list(approval.reasons),
+        "reasons": masker.data(approval.reasons),
         "status": approval.status.value,
         "answered_by": approval.answered_by,
-        "answer_reason": approval.answer_reason,
+        "answer_reason": masker.text(approval.answer_reason),
         "answered_at": approval.answered_at,
         "rules": pack(_RULES, approval.rules),
         "yeses": pack(_YESES, approval.yeses),
@@ -224,7 +253,7 @@ def story_of(
 ) -> ExecutionStory:
     """An execution as people are told of it."""
     return ExecutionStory(
-        record=record_of(row, steps),
+        record=record_of(row, steps, shown=True),
         holder=row.get("holder") or "",
         epoch=row.get("epoch"),
         permit_expires_at=from_millis(row.get("permit_expires_ms")),
@@ -264,4 +293,5 @@ def summary_of(row: Mapping[str, Any]) -> ExecutionSummary:
         started_at=moment(row.get("started_at")),
         finished_at=moment(row.get("finished_at")),
         holder=row.get("holder") or "",
+        tenant=row.get("tenant") or "",
     )

@@ -79,6 +79,7 @@ class KafkaBus:
         client: further librdkafka settings (TLS, SASL), passed through as they are.
         publish_timeout_seconds: longest wait for the broker's acknowledgement.
         on_lag: told how far each partition is behind, every five seconds.
+        mask: given topic and value of each message before it is written; takes secrets out.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class KafkaBus:
         client: Mapping[str, Any] | None = None,
         publish_timeout_seconds: float = 10.0,
         on_lag: LagSink | None = None,
+        mask: Callable[[str, bytes], bytes] = lambda _, value: value,
     ) -> None:
+        self._mask = mask
         self._timeout = publish_timeout_seconds
         self._on_lag = on_lag
         self._stopping = asyncio.Event()
@@ -192,7 +195,7 @@ class KafkaBus:
         """
         sends = (
             self._broker.publish(
-                m.value,
+                self._mask(m.topic, m.value),
                 m.topic,
                 key=m.key.encode(),
                 headers={name: value.decode("utf-8", "replace") for name, value in m.headers},
