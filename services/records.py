@@ -235,6 +235,7 @@ class ExecutionSummary:
     started_at: datetime | None
     finished_at: datetime | None
     holder: str = ""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

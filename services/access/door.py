@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from executor.ports import Hooks
-from safety.access import Access, Actor, Denied, Scope
+from safety.access import Access, Actor, Answer, Denied, Scope
 from safety.permissions import Permission
 from services.access.entry_points import ENTRY_POINTS, EntryPoint, Reach
 
@@ -35,30 +36,34 @@ class Door:
         self.home = home or Scope()
         self._hooks = hooks
 
-    def enter(self, actor: Actor, name: str) -> None:
-        """Ask before anything is known but the entry point itself.
+    def enter(self, actor: Actor, name: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Ask before anything is known but the entry point and its arguments.
 
         Args:
             actor: whose identity was proven.
             name: of the entry point, such as ``rb pause``. One that is not in the table needs ``rbac:manage``.
+            arguments: of a command, by name.
 
         Raises:
             AccessDenied: the actor may not go further.
         """
         entry = ENTRY_POINTS.get(name) or EntryPoint((Permission.RBAC_MANAGE,))
-        if entry.is_open:
-            return
         denied: Denied | None = None
-        for permission in entry.permissions:
-            if entry.reach is Reach.WHOLE:
-                answer = self.access.may(actor, permission, self.home)
-            else:
-                answer = self.access.may_somewhere(actor, permission)
+        for permission in entry.needed(arguments or {}):
+            answer = self._answer(actor, permission, entry, arguments or {})
             if not isinstance(answer, Denied):
                 return
             denied = denied or answer
         if denied is not None:
             self._refuse(actor, denied, name)
+
+    def _answer(self, actor: Actor, permission: Permission, entry: EntryPoint, arguments: Mapping[str, Any]) -> Answer:
+        if entry.reach is Reach.PART:
+            return self.access.may_somewhere(actor, permission)
+        if entry.reach is Reach.WHOLE:
+            return self.access.may(actor, permission, self.home)
+        named = entry.scope(arguments)
+        return self.access.may(actor, permission, self.at(named) if entry.reach is Reach.NAMED else named)
 
     def require(self, actor: Actor, permission: Permission, scope: Scope | None = None, *, entry: str = "") -> None:
         """Ask with everything that is known of what is acted on.

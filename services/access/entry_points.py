@@ -7,19 +7,27 @@ A test walks every route and every command, and fails for one that is missing he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from safety.access import Scope
 from safety.permissions import Permission
+
+_WITH_NAMESPACE = 3
 
 
 class Reach(StrEnum):
     """How far the permission has to reach at the door."""
 
     WHOLE = "whole"
-    """The installation: tenant and cluster, every namespace and runbook."""
+    """The installation: its tenant and cluster, every namespace and runbook."""
     PART = "part"
     """Some of it; the entry point asks again as soon as it knows what is acted on."""
+    NAMED = "named"
+    """What the command's own arguments name, of this installation."""
+    NAMED_ANYWHERE = "named_anywhere"
+    """What the command's own arguments name; what they leave out is all of it, other tenants and clusters included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +37,13 @@ class EntryPoint:
     Attributes:
         permissions: one of them is needed; empty for an open one.
         reach: how far.
+        instead: another permission where a flag of the command is set.
         why_open: why nothing is asked, for an open one.
     """
 
     permissions: tuple[Permission, ...] = ()
     reach: Reach = Reach.WHOLE
+    instead: Mapping[str, Permission] = field(default_factory=dict)
     why_open: str = ""
 
     def __post_init__(self) -> None:
@@ -46,9 +56,27 @@ class EntryPoint:
         """Whether everybody may come in."""
         return not self.permissions
 
+    def needed(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+        """The permissions of which one is needed, with these arguments."""
+        found = next((one for flag, one in self.instead.items() if arguments.get(flag)), None)
+        return self.permissions if found is None else (found,)
+
+    def scope(self, arguments: Mapping[str, Any]) -> Scope:
+        """The scope that arguments name: ``tenant``, ``cluster``, ``namespace``, ``runbook``, ``target``."""
+        target = str(arguments.get("target") or "").split("/")
+        inside = target[1] if len(target) == _WITH_NAMESPACE else ""
+        tenant, cluster, namespace, runbook = (
+            str(arguments.get(name) or "") for name in ("tenant", "cluster", "namespace", "runbook")
+        )
+        return Scope(tenant or None, cluster or None, namespace or inside or None, runbook or None)
+
 
 def _needs(*permissions: Permission) -> EntryPoint:
     return EntryPoint(permissions)
+
+
+def _named(permission: Permission, reach: Reach = Reach.NAMED, **instead: Permission) -> EntryPoint:
+    return EntryPoint((permission,), reach, instead)
 
 
 def _part(*permissions: Permission) -> EntryPoint:
@@ -87,9 +115,12 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb demo": _STACK,
     "rb serve": EntryPoint(why_open="is the service: who starts it holds the credentials of every store already"),
     # Pipeline
-    "rb run": _part(Permission.RUNBOOKS_EXECUTE, Permission.RUNBOOKS_DRY_RUN),
-    "rb pause": _part(Permission.AUTOMATION_PAUSE, Permission.EXECUTIONS_LIST),
-    "rb resume": _part(Permission.AUTOMATION_RESUME),
+    "rb run": _named(Permission.RUNBOOKS_EXECUTE, dry_run=Permission.RUNBOOKS_DRY_RUN),
+    "rb pause": _named(Permission.AUTOMATION_PAUSE, Reach.NAMED_ANYWHERE, show=Permission.EXECUTIONS_LIST),
+    "rb pause list": _needs(Permission.EXECUTIONS_LIST),
+    "rb resume": _named(Permission.AUTOMATION_RESUME, Reach.NAMED_ANYWHERE),
+    "rb breaker list": _needs(Permission.EXECUTIONS_LIST),
+    "rb breaker reset": _named(Permission.BREAKER_RESET),
     # Runbooks
     "rb new": _FILES,
     "rb validate": _FILES,
@@ -109,7 +140,7 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb backtest": _needs(Permission.EXECUTIONS_READ),
     "rb versions": _needs(Permission.RUNBOOKS_READ),
     "rb versions show": _needs(Permission.RUNBOOKS_READ),
-    "rb rollback-runbook": _part(Permission.RUNBOOKS_PUBLISH),
+    "rb rollback-runbook": _named(Permission.RUNBOOKS_PUBLISH),
     # Sharing
     "rb catalog add": _FILES,
     "rb catalog list": _FILES,
@@ -128,11 +159,28 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb executions list": _part(Permission.EXECUTIONS_LIST),
     "rb executions show": _part(Permission.EXECUTIONS_READ),
     "rb incidents export": _needs(Permission.EXECUTIONS_READ),
+    # Policies and autonomy
+    "rb policy validate": _FILES,
+    "rb policy schema": _FILES,
+    "rb policy explain": _needs(Permission.POLICIES_READ),
+    "rb policy test": _needs(Permission.POLICIES_READ),
+    "rb autonomy list": _named(Permission.EXECUTIONS_LIST),
+    "rb autonomy show": _named(Permission.EXECUTIONS_READ),
+    "rb autonomy history": _named(Permission.EXECUTIONS_READ),
+    "rb autonomy promote": _named(Permission.AUTONOMY_PROMOTE),
+    "rb autonomy demote": _named(Permission.AUTONOMY_DEMOTE),
+    # Audit
+    "rb audit verify": _named(Permission.AUDIT_READ),
+    "rb audit query": _named(Permission.AUDIT_READ),
+    "rb audit export": _named(Permission.AUDIT_EXPORT),
+    "rb audit prune": _named(Permission.RBAC_MANAGE),
+    "rb audit key": _named(Permission.AUDIT_READ),
+    "rb timeline": _needs(Permission.EXECUTIONS_READ),
     # Access
     "rb access show": _OWN,
     "rb access check": _OWN,
     "rb access whoami": EntryPoint(why_open="tells the caller who they are"),
-    "rb tokens create": _part(Permission.TOKENS_MANAGE),
+    "rb tokens create": _named(Permission.TOKENS_MANAGE),
     "rb tokens list": _needs(Permission.TOKENS_MANAGE),
     "rb tokens revoke": _needs(Permission.TOKENS_MANAGE),
     # Configuration

@@ -27,11 +27,11 @@ def of_execution(record: ExecutionRecord) -> Scope:
     )
 
 
-def of_summary(one: ExecutionSummary, tenant: str) -> Scope:
+def of_summary(one: ExecutionSummary) -> Scope:
     """Of one line of the list of executions, whose target is written ``cluster/namespace/Kind/name``."""
     parts = one.target_key.split("/")
     cluster, namespace = (parts[0], parts[1]) if len(parts) == _PARTS else ("", "")
-    return Scope(tenant or None, cluster or None, namespace or None, one.runbook_id or None)
+    return Scope(one.tenant or None, cluster or None, namespace or None, one.runbook_id or None)
 
 
 def of_decision(decision: DecisionRecord) -> Scope:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import runtime, story
+from services.cli import identity, runtime, story
 
 if TYPE_CHECKING:
     from executor.model import ExecutionRecord
+    from safety.access import Scope
     from safety.approvals import Approval, ApprovalStore, Verb
     from services.kafka.model import Publisher
     from services.ports import ExecutionStore
@@ -97,7 +98,7 @@ def approvals_list(
         async with _open(runtime.settings_for()) as stores:
             return await questions(stores, status)
 
-    found = runtime.run(work())
+    found = [question for question in runtime.run(work()) if _visible(question)]
     if as_json:
         runtime.print_json([question.as_json() for question in found])
         return
@@ -118,6 +119,7 @@ def approvals_show(which: Which, *, as_json: Json = False) -> None:
             return await find(stores, which)
 
     question = runtime.run(work())
+    _require(question, answers=False)
     if as_json:
         runtime.print_json(question.as_json())
     else:
@@ -270,6 +272,7 @@ def _answer(which: str, verb: Verb, by: str, reason: str, choice: str, *, yes: b
         settings = runtime.settings_for()
         async with _open(settings) as stores:
             question = await find(stores, which)
+            _require(question, answers=True)
             if not yes:
                 _confirm(question, verb)
             answered = await answer(stores, question, verb, who, reason, choice=choice)
@@ -282,6 +285,31 @@ def _answer(which: str, verb: Verb, by: str, reason: str, choice: str, *, yes: b
         runtime.print_json(done.as_json())
     else:
         typer.echo(outcome(done.approval))
+
+
+def _require(question: Question, *, answers: bool) -> None:
+    """Make sure that the caller may see or answer this very question.
+
+    Raises:
+        CommandError: no permission for its target and runbook, or a machine that would answer.
+    """
+    from safety.permissions import Permission  # noqa: PLC0415 - keeps rb --help quick
+
+    if answers:
+        identity.need_a_person()
+    identity.require(Permission.APPROVALS_RESPOND if answers else Permission.EXECUTIONS_READ, _scope(question))
+
+
+def _visible(question: Question) -> bool:
+    from safety.permissions import Permission  # noqa: PLC0415 - keeps rb --help quick
+
+    return identity.may(Permission.EXECUTIONS_LIST, _scope(question))
+
+
+def _scope(question: Question) -> Scope | None:
+    from services.access import scopes  # noqa: PLC0415 - keeps rb --help quick
+
+    return scopes.of_execution(question.execution) if question.execution else None
 
 
 def outcome(approval: Approval) -> str:

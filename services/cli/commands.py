@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from services.cli import identity
+
 _EPILOG = "Also known: --config FILE, --no-color, --debug (see rb --help)."
 
 
@@ -24,7 +26,7 @@ def run_command(name: str, function: Callable[..., Any], arguments: Sequence[str
     app = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}
     )
-    app.command(help=help_text(function), epilog=_EPILOG)(_synchronous(function))
+    app.command(help=help_text(function), epilog=_EPILOG)(_synchronous(function, name))
     try:
         app(list(arguments), prog_name=f"rb {name}")
     except SystemExit as end:
@@ -67,12 +69,12 @@ def _is_told(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in rooms and bool(str(error))
 
 
-def _synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as typer calls it; a number that it returns is the exit code."""
+def _synchronous(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function as typer calls it, behind the door; a number that it returns is the exit code."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
-        result = function(*args, **kwargs)
+        result = function(*args, **identity.enter(name, kwargs))
         if inspect.iscoroutine(result):
             result = asyncio.run(result)
         if isinstance(result, int) and not isinstance(result, bool) and result:

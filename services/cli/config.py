@@ -45,17 +45,24 @@ def config_check(*, as_json: Json = False) -> None:
       rb config check
       rb --config production.yaml config check
     """
+    from services.access.opening import remarks  # noqa: PLC0415 - as above
     from services.config_files import ConfigError  # noqa: PLC0415 - keeps rb --help quick
 
+    warnings: tuple[str, ...] = ()
     try:
-        problems = tuple(missing_files(runtime.settings_for()))
+        settings = runtime.settings_for()
+        warnings = tuple(remarks(settings))
+        problems = (*missing_files(settings), *_bad_roles(settings))
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        runtime.print_json({"valid": not problems, "file": runtime.config_file(), "problems": problems})
+        told = {"valid": not problems, "file": runtime.config_file(), "problems": problems, "warnings": warnings}
+        runtime.print_json(told)
     elif problems:
         raise ConfigError(problems)
     else:
+        for warning in warnings:
+            runtime.note(f"warning: {warning}")
         typer.echo(f"The settings can be used ({runtime.config_file() or 'defaults only'}).")
     if problems:
         raise typer.Exit(2)
@@ -70,6 +77,18 @@ def version() -> None:
     from importlib.metadata import version as installed  # noqa: PLC0415 - keeps rb --help quick
 
     typer.echo(f"rootmend {installed('rootmend')}")
+
+
+def _bad_roles(settings: Settings) -> tuple[str, ...]:
+    """What keeps the roles from being used."""
+    from services.access.opening import open_access  # noqa: PLC0415 - keeps rb --help quick
+    from services.config_files import ConfigError  # noqa: PLC0415 - as above
+
+    try:
+        open_access(settings)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def missing_files(settings: Settings) -> Iterator[str]:

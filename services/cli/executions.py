@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli import runtime, story
+from services.cli import identity, runtime, story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def executions_list(
         async with runtime.open_graph(runtime.settings_for()) as graph:
             return await Neo4jExecutionStore(graph).latest(status=wanted, since=start, limit=limit)
 
-    found = runtime.run(work())
+    found = _visible(runtime.run(work()))
     if as_json:
         runtime.print_json([story.story_json(one) for one in found])
     else:
@@ -62,6 +62,8 @@ def executions_show(
     Examples:
       rb executions show 8a41d2
     """
+    from safety.permissions import Permission  # noqa: PLC0415 - keeps rb --help quick
+    from services.access import scopes  # noqa: PLC0415 - as above
 
     async def work() -> Sequence[ExecutionStory]:
         from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - keeps rb --help quick
@@ -70,11 +72,21 @@ def executions_show(
             return await find(Neo4jExecutionStore(graph), execution)
 
     found = runtime.run(work())
+    for one in found:
+        identity.require(Permission.EXECUTIONS_READ, scopes.of_execution(one.record))
     if as_json:
         shown: list[Any] = [story.story_json(one) for one in found]
         runtime.print_json(shown[0] if len(shown) == 1 else shown)
     else:
         typer.echo("\n\n".join(story.execution_text(one) for one in found))
+
+
+def _visible(found: Sequence[ExecutionSummary]) -> list[ExecutionSummary]:
+    """Those that the caller may see."""
+    from safety.permissions import Permission  # noqa: PLC0415 - keeps rb --help quick
+    from services.access import scopes  # noqa: PLC0415 - as above
+
+    return [one for one in found if identity.may(Permission.EXECUTIONS_LIST, scopes.of_summary(one))]
 
 
 async def find(store: ExecutionStore, text: str) -> Sequence[ExecutionStory]:

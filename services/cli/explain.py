@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli import runtime, story
+from services.cli import identity, runtime, story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +37,16 @@ def explain(
     """
 
     async def work() -> Sequence[Story]:
-        from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - keeps rb --help quick
+        from safety.permissions import Permission  # noqa: PLC0415 - keeps rb --help quick
+        from services.access import scopes  # noqa: PLC0415 - as above
+        from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - as above
         from services.graph.ledger import Neo4jDecisionLedger  # noqa: PLC0415 - as above
 
         settings = runtime.settings_for()
         async with runtime.open_graph(settings) as graph:
             found = await find(Neo4jDecisionLedger(graph, settings.matching.default_tenant), incident)
+            for one in found:
+                identity.require(Permission.EXECUTIONS_READ, scopes.of_decision(one.decision))
             return [await with_success(one, Neo4jExecutionStore(graph), datetime.now(UTC)) for one in found]
 
     found = runtime.run(work())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.cli import runtime
 
@@ -31,11 +31,15 @@ class Caller:
 _caller: ContextVar[Caller | None] = ContextVar("rb_caller", default=None)
 
 
-def enter(name: str) -> None:
+def enter(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Find out who calls, and ask whether they may use the command. Open commands load nothing.
 
     Args:
         name: of the command, such as ``approvals list``.
+        arguments: of the command, by name.
+
+    Returns:
+        The arguments, with the caller in the place of ``by``.
 
     Raises:
         CommandError: the caller may not, or is not proven.
@@ -45,11 +49,15 @@ def enter(name: str) -> None:
 
     _caller.set(None)
     entry = f"rb {name}"
+    given = dict(arguments)
     if entry in ENTRY_POINTS and ENTRY_POINTS[entry].is_open:
-        return
+        return given
     found = open_caller(runtime.settings_for(), entry)
-    _ask(lambda: found.door.enter(found.actor, entry))
+    _ask(lambda: found.door.enter(found.actor, entry, given))
     _caller.set(found)
+    if isinstance(given.get("by"), str):
+        given["by"] = acting_as(given["by"])
+    return given
 
 
 def caller() -> Caller:
@@ -77,25 +85,37 @@ def may(permission: Permission, scope: Scope | None = None) -> bool:
     return who.door.may(who.actor, permission, scope)
 
 
-def acting_as(by: str = "", *, human: bool = False) -> str:
+def acting_as(by: str = "") -> str:
     """The id that goes on record. Without roles, ``--by`` may say another name; with roles everybody is who they are.
 
     Args:
         by: what ``--by`` said.
-        human: only a person will do: no machine answers in a person's place.
+
+    Returns:
+        The id; empty where nothing was said and the command may take the user of the terminal.
 
     Raises:
-        CommandError: somebody else's name, or a machine where a person is needed.
+        CommandError: somebody else's name.
     """
     who = caller()
-    if not who.door.access.configured:
-        return by.strip() or (who.actor.person if os.environ.get(TOKEN) else runtime.whoami())
+    proven = who.door.access.configured or bool(os.environ.get(TOKEN, "").strip())
+    if not proven:
+        return by
     person = who.actor.person
     if by.strip() and by.strip() != person:
-        raise runtime.CommandError(f"with roles, everybody acts as themselves: you are {person}; leave --by out", 2)
-    if human and not who.actor.human:
-        raise runtime.CommandError(f"{who.actor} is a machine, and this needs a person")
+        raise runtime.CommandError(f"everybody acts as themselves: you are {person}; leave --by out", 2)
     return person
+
+
+def need_a_person() -> None:
+    """Make sure that no machine answers in a person's place.
+
+    Raises:
+        CommandError: the caller is a machine.
+    """
+    who = caller()
+    if not who.actor.human:
+        raise runtime.CommandError(f"{who.actor} is a machine, and this needs a person")
 
 
 def open_caller(settings: Settings, entry: str = "") -> Caller:

@@ -555,4 +555,5 @@ def _summary(known: _Execution) -> ExecutionSummary:
         started_at=record.started_at,
         finished_at=record.finished_at,
         holder=known.holder,
+        tenant=str(record.incident.get("tenant") or ""),
     )
