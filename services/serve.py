@@ -112,6 +112,7 @@ class Service:
         await self._topics()
         parts.catalog.load()
         await sweep([("versions", parts.catalog.follow)])
+        await self._rules()
         async with AsyncExitStack() as stack:
             health = await self._health(stack)
             pipeline = make_pipeline(parts, self._roles)
@@ -129,6 +130,16 @@ class Service:
             await self._end(pipeline)
             await sweep([("audit", sealer.close)])
         log.info("service.stopped")
+
+    async def _rules(self) -> None:
+        """What holds beside the runbooks' own rules; known before the first question is asked."""
+        parts = self._parts
+        if parts.settings.policies.paths:
+            parts.policies.tell()
+        if parts.autonomy:
+            await sweep([("autonomy", parts.autonomy.sweep)])
+        else:
+            log.warning("autonomy.off", why="autonomy.enabled is false: runbooks need not earn to run by themselves")
 
     async def _topics(self) -> None:
         kafka = self._parts.settings.kafka

@@ -58,7 +58,7 @@ class AutonomySettings(Group):
         True, description="Off: every runbook runs by itself as far as its own rules let it, and a warning says so"
     )
     start: Rung = Field(Rung.APPROVE, description="Rung of a runbook about which nothing is on record")
-    starts: dict[str, Rung] = Field({}, description="Other first rungs, by runbook id or glob; the first match counts")
+    runbooks: dict[str, Rung] = Field({}, description="Other first rungs, by runbook id or glob; the first match counts")
     window: Duration = Field(timedelta(days=30), description="Older evidence no longer counts")
     confidence: float = Field(0.95, gt=0, lt=1, description="Of the lower bound, two-sided")
     suggest_after: int = Field(
@@ -94,4 +94,4 @@ class AutonomySettings(Group):
             Rung.APPROVE: self.to_approve.threshold(),
             Rung.AUTO: self.to_auto.threshold(),
         }
-        return Ladder(self.start, dict(self.starts), thresholds, self.window, self.confidence, self.suggest_after)
+        return Ladder(self.start, dict(self.runbooks), thresholds, self.window, self.confidence, self.suggest_after)

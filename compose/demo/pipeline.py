@@ -23,6 +23,7 @@ from compose.processes import ProcessId
 from compose.state import write_private
 
 RUNBOOKS = Path(__file__).parent / "runbooks"
+AUTONOMY: Mapping[str, Any] = {"start": "auto"}
 _START = 90.0
 _STOP = 30.0
 
@@ -42,6 +43,8 @@ def write_settings(run: Run, addresses: Addresses, extra: Mapping[str, Any] | No
     settings["matching"] = {"default_tenant": run.tenant}
     settings["runbooks"] = {"paths": ["packaged", str(RUNBOOKS)]}
     settings["api"] = {"port": 0}
+    # The runbooks of the demo have earned to run by themselves, but for the one that is shown earning it.
+    settings["autonomy"] = AUTONOMY
     settings["logging"] = {"format": "json"}
     write_private(run.settings_file, yaml.safe_dump(settings | dict(extra or {}), sort_keys=False))
 

@@ -28,6 +28,7 @@ from services.pipeline.around import LookAround
 from services.pipeline.blast import ClusterAndGraph
 from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.permit import Permits
+from services.pipeline.ruling import Rulings
 from services.plugins import all_actions
 
 
@@ -59,6 +60,8 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         unknown_blast_asks=settings.gate.unknown_target == "approval",
         rehearse=partial(rehearse, acting),
         runbooks=lambda: parts.catalog.runbooks,
+        rulings=Rulings(lambda: parts.policies.current, parts.autonomy),
+        suggestions=settings.autonomy.channel,
     )
 
 

@@ -20,10 +20,12 @@ from services.access.authenticator import Authenticator
 from services.access.door import Door
 from services.access.identities import Directory
 from services.access.opening import open_access, open_authenticator, open_door
+from services.autonomy.keeper import AutonomyKeeper
 from services.clock import SystemClock
-from services.connections import freeze_book, open_breaker, open_gate, open_graph
+from services.connections import freeze_book, open_breaker, open_gate, open_graph, policy_of
 from services.freezes import FreezeBook
 from services.graph.approvals import Neo4jApprovalStore
+from services.graph.autonomy import Neo4jAutonomy
 from services.graph.connect import Graph
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.history_truth import GraphTruth
@@ -45,6 +47,7 @@ from services.metrics import Metrics
 from services.pipeline.catalog import Catalog
 from services.pipeline.storms import StormWatch
 from services.plugins import all_actions
+from services.policies.files import PolicyFiles, Terms
 from services.sealing import sealer
 from services.secrets.keys import read_keys
 from services.secrets.make import Secrets, make_secrets
@@ -81,6 +84,8 @@ class Parts:
     cluster: KubernetesCluster
     bus: KafkaBus
     catalog: Catalog
+    policies: PolicyFiles
+    autonomy: AutonomyKeeper | None
     journal: Neo4jJournal
     executions: Neo4jExecutionStore
     ledger: Neo4jDecisionLedger
@@ -116,6 +121,18 @@ def open_history(settings: Settings, graph: Graph, stack: AsyncExitStack) -> Sql
     return SqlHistory(database, truth, write_seconds=chosen.write_seconds, catch_up_seconds=chosen.catch_up_seconds)
 
 
+def open_policies(settings: Settings) -> PolicyFiles:
+    """The files of policies; nothing is read yet."""
+    return PolicyFiles(settings.policies.files, Terms(policy_of(settings), settings.policies.loosen))
+
+
+def open_autonomy(settings: Settings, graph: Graph, clock: SystemClock, hooks: MultiHooks) -> AutonomyKeeper | None:
+    """The ladder of autonomy; None where everything may run by itself."""
+    if not settings.autonomy.enabled:
+        return None
+    return AutonomyKeeper(Neo4jAutonomy(graph), settings.autonomy.ladder(), clock, hooks)
+
+
 async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
     """Connect to everything.
 
@@ -125,8 +142,11 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
 
     Raises:
         NotConfigured: the cluster is neither named nor the practice cluster.
+        ConfigError: a policy cannot be used.
         ConfigError: the roles cannot be used.
     """
+    policies = open_policies(settings)
+    policies.load()
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         metrics = Metrics()
@@ -189,6 +209,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             cluster=cluster,
             bus=bus,
             catalog=catalog,
+            policies=policies,
+            autonomy=open_autonomy(settings, graph, clock, hooks),
             journal=journal,
             executions=Neo4jExecutionStore(graph, settings.default_cluster),
             ledger=Neo4jDecisionLedger(graph, settings.matching.default_tenant, settings.default_cluster),

@@ -48,6 +48,8 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
     reads = RecentReads(parts.cluster)
     permits = make_permits(parts, acting, reads)
     decider = make_decider(parts, permits, reads)
+    storms = parts.storms.keeps if parts.storms else None
+    questions = Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings), storms))
     committer = Committer(
         ledger=parts.ledger,
         gate=parts.gate,
@@ -55,9 +57,12 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         topics=topics,
         hooks=parts.hooks,
         handoff=worker.submit if worker else None,
-        asked=Questions(Notifier(acting, parts.hooks, masker.text, asked_elsewhere(settings), parts.storms.keeps if parts.storms else None)).ask,
+        asked=questions.ask,
+        suggested=questions.suggest,
     )
-    duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow)]
+    duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow), ("policies", parts.policies.follow)]
+    if parts.autonomy:
+        duties.append(("autonomy", parts.autonomy.sweep))
     if parts.freezes.calendars:
         duties.append(("freezes", parts.freezes.refresh))
     ingest = None

@@ -60,11 +60,11 @@ def backtest(
     """
     wanted = _wanted(fail_on)
     settings = runtime.settings_for()
-    changed = _load(runbooks or [Path(one) for one in settings.runbooks.folders])
-    others = _load(base) if base else None
+    changed = load_runbooks(runbooks or [Path(one) for one in settings.runbooks.folders])
+    others = load_runbooks(base) if base else None
     now = datetime.now(UTC)
     start = start_of(since, now)
-    with _history(settings, source, start, now) as file:
+    with history(settings, source, start, now) as file:
         result = _run(file, changed, others, settings, start=start, processes=processes or None)
     if as_json:
         counts = {"incidents": result.incidents, "unchanged": result.unchanged, "differences": result.counts()}
@@ -88,7 +88,8 @@ def _wanted(text: str) -> frozenset[str]:
     return frozenset(names if "any" in asked else asked)
 
 
-def _load(paths: Sequence[Path]) -> tuple[LoadedRunbook, ...]:
+def load_runbooks(paths: Sequence[Path]) -> tuple[LoadedRunbook, ...]:
+    """The runbooks of these paths; a CommandError unless all of them can be used."""
     from runbooks.findings import Severity  # noqa: PLC0415 - keeps rb --help quick
     from runbooks.loader import load_folder  # noqa: PLC0415 - as above
     from services.cli.validate import known_actions  # noqa: PLC0415 - as above
@@ -108,7 +109,7 @@ def _load(paths: Sequence[Path]) -> tuple[LoadedRunbook, ...]:
 
 
 @contextmanager
-def _history(settings: Settings, source: Path | None, start: datetime | None, now: datetime) -> Iterator[Path]:
+def history(settings: Settings, source: Path | None, start: datetime | None, now: datetime) -> Iterator[Path]:
     """The file of recorded incidents; what comes from the graph goes through one too, which is deleted afterwards."""
     if source is not None:
         yield source
@@ -144,6 +145,7 @@ def _run(
 
 def knobs_of(settings: Settings) -> Knobs:
     """The settings that count for matching, planning and the gate."""
+    from services.cli.policy import in_force  # noqa: PLC0415 - as above
     from services.connections import policy_of  # noqa: PLC0415 - keeps rb --help quick
     from services.testing.proposing import Knobs  # noqa: PLC0415 - as above
 
@@ -151,6 +153,7 @@ def knobs_of(settings: Settings) -> Knobs:
         policy=policy_of(settings),
         least_cooldown=settings.gate.cooldown,
         parameters=settings.runbooks.parameters,
+        policies=in_force(settings),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,6 +97,9 @@ def missing_files(settings: Settings) -> Iterator[str]:
     for path in settings.runbooks.folders:
         if not path.exists():
             yield f"runbooks.paths: there is no {path}"
+    for path in settings.policies.files:
+        if not path.exists():
+            yield f"policies.paths: there is no {path}"
     kubeconfig = settings.kubernetes.kubeconfig
     if kubeconfig is not None and not kubeconfig.is_file():
         yield f"kubernetes.kubeconfig: there is no file {kubeconfig}"
@@ -132,6 +136,8 @@ def shown(settings: Settings) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, timedelta):
             return written(value)
+        if isinstance(value, Enum):
+            return value.value
         if isinstance(value, Mapping):
             return {k: masker.named(k, plain(v)) for k, v in value.items()}
         if isinstance(value, list | tuple):

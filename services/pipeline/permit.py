@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from executor.errors import RemediationError, Temporary, Unmet
 from executor.footprint import footprint_of
@@ -380,6 +381,8 @@ class Permits:
     @staticmethod
     def _record(proposal: Proposal, kind: DecisionKind, now: datetime, **facts: object) -> DecisionRecord:
         ruling = proposal.ruling or NO_RULING
+        if ruling.noted:
+            facts["numbers"] = {**cast("Mapping[str, float | str]", facts.get("numbers") or {}), **ruling.noted}
         return record_of(
             proposal.located.case,
             kind,

@@ -50,12 +50,16 @@ class Rungs(Protocol):
         ...
 
 
+TOP = Standing(Rung.AUTO)
+"""Where everybody stands who has nothing to earn."""
+
+
 class NoLadder:
     """Nobody has to earn anything."""
 
     def standing(self, _: Climber) -> Standing | None:
         """Everybody is at the top."""
-        return Standing(Rung.AUTO)
+        return TOP
 
 
 def no_signatures(loaded: LoadedRunbook) -> str:
@@ -71,34 +75,43 @@ class Ruling:
         rung: what the runbook may do here.
         why: how it came to stand there.
         limited: some policy is in force, so that the limits of the question are those that it resolved.
+        runbook: its id.
+        earned: the rung that the runbook has earned, before any ceiling; None where nothing has to be earned.
     """
 
     resolved: Resolved
     rung: Rung
     why: str
     limited: bool
+    runbook: str = ""
+    earned: Rung | None = None
 
-    def asks(self, plan: Plan) -> tuple[str, ...]:
-        """Reasons to ask a human."""
+    @property
+    def noted(self) -> dict[str, float | str]:
+        """What is recorded with the decision, beside the policies."""
+        return {"autonomy": self.earned.value} if self.earned else {}
+
+    def asks(self, plan: Plan | None) -> tuple[str, ...]:
+        """Reasons to ask a human. A plan that is not known is taken for one that changes something."""
         found = [f"policy {self.resolved.require_approval} asks for it"] if self.resolved.require_approval else []
-        if self.rung is Rung.APPROVE and changes(plan):
-            found.append(f"{plan.runbook_id} may not run by itself here: {self.why}")
+        if self.rung is Rung.APPROVE and (plan is None or changes(plan)):
+            found.append(f"{self.runbook} may not run by itself here: {self.why}")
         return tuple(found)
 
     def on(self, request: GateRequest) -> GateRequest:
         """The question with the limits that were resolved for it."""
         return replace(request, policy=self.resolved.limits) if self.limited else request
 
-    def holds(self, plan: Plan, foreseen: Refusal | ApprovalNeeded | None) -> Refusal | None:
+    def holds(self, plan: Plan | None, foreseen: Refusal | ApprovalNeeded | None) -> Refusal | None:
         """The answer where the runbook may not even ask, with what the gate would have said."""
-        if self.rung.height >= Rung.APPROVE.height or not changes(plan):
+        if self.rung.height >= Rung.APPROVE.height or not (plan is None or changes(plan)):
             return None
         check = OBSERVED if self.rung is Rung.OBSERVE else SUGGESTED
         if isinstance(foreseen, Refusal):
             said = f"would refuse it: {foreseen.message}"
         else:
             said = f"would ask: {'; '.join(foreseen.reasons)}" if foreseen else "would let it run"
-        return Refusal(check, f"{plan.runbook_id} is only {check} here: {self.why}; the gate {said}")
+        return Refusal(check, f"{self.runbook} is only {check} here: {self.why}; the gate {said}")
 
 
 NO_RULING = Ruling(Resolved(PolicySettings()), Rung.AUTO, "", limited=False)
@@ -208,6 +221,7 @@ def facts_of(match: Match) -> Facts:
 
 def _ruling(resolved: Resolved, standing: Standing, match: Match, *, limited: bool) -> Ruling:
     run = match.incident.signal.run
+    earned = standing.rung if standing is not TOP else None
     rung, why = standing.rung, f"it stands on {standing.rung}"
     if standing.reason:
         why += f" ({standing.reason}, by {standing.by})"
@@ -217,7 +231,7 @@ def _ruling(resolved: Resolved, standing: Standing, match: Match, *, limited: bo
     if resolved.autonomy and resolved.autonomy.height < rung.height:
         by = next((one.policy for one in resolved.decided if one.field == "autonomy"), "")
         rung, why = lower_of(rung, resolved.autonomy), f"policy {by} allows no more than {resolved.autonomy}"
-    return Ruling(resolved, rung, why, limited)
+    return Ruling(resolved, rung, why, limited, match.runbook.runbook.id, earned)
 
 
 def changes(plan: Plan) -> bool:

@@ -23,10 +23,13 @@ from matcher.select import RunbookIndex
 from runbooks.findings import RunbookError
 from runbooks.loader import load_text
 from runbooks.model import LoadedRunbook
-from safety.model import BlastRadius, GateRequest, GrantedApproval
-from safety.policy import PolicySettings
+from safety.autonomy import Climber, Rung, Standing
+from safety.model import BlastRadius, GateRequest, GrantedApproval, Refusal
+from safety.policies import LABELS_UNREADABLE, PolicySet
+from safety.policy import PolicySettings, in_force
 from safety.surroundings import CLEAR
 from services.pipeline.permit import AROUND_CHECKS, EARLY, NOT_COUNTED, by_the_runbook, question
+from services.pipeline.ruling import TOP, Ruling, Rulings
 from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, leaves, recorded_world
 
 _INCIDENT = TypeAdapter(Incident)
@@ -72,6 +75,7 @@ class Proposed:
         recorded: what came of it.
         answer: what would come of it; of kind ``ASK`` with ``request`` when the gate decides.
         finished_at: when the recorded execution ended; None when nothing ran.
+        ended: its outcome and verdict; empty for none.
         longest_seconds: how long the chosen runbook may take.
     """
 
@@ -84,16 +88,22 @@ class Proposed:
     answer: Answer
     request: GateRequest | None = None
     finished_at: datetime | None = None
+    ended: tuple[str, str] = ("", "")
     longest_seconds: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """Settings that count for matching and planning."""
+    """Settings that count for matching and planning.
+
+    Attributes:
+        policies: in force; None for none.
+    """
 
     policy: PolicySettings
     least_cooldown: timedelta
     parameters: Mapping[str, Any]
+    policies: PolicySet | None = None
 
 
 class Proposer:
@@ -145,6 +155,7 @@ class Proposer:
             paused=raw["check"] == "pause",
             recorded=known,
             finished_at=_finished(execution),
+            ended=(execution["outcome"] or "", execution["verdict"] or "") if execution else ("", ""),
         )
         if incident.signal.run and incident.signal.run.dry_run:
             return proposed(answer=known)  # only what would be done was asked for: no runbook changes that
@@ -161,23 +172,42 @@ class Proposer:
             # What stood around the target then, and what would around another plan, no record holds.
             told = f"the gate refused then by {raw['check']}, and what it saw was not recorded"
             return Answer(Kind.UNKNOWN, check="recorded", message=told), None
-        runbook = match.runbook.runbook
-        named = Answer(Kind.ASK, runbook.id, runbook.version)
-        number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
-        request = replace(question(match, number, self._knobs.least_cooldown), around=CLEAR)
-        for check in EARLY:
-            if refusal := check(request, self._knobs.policy):
-                return replace(named, kind=Kind.REFUSAL, check=refusal.check, message=refusal.message), None
+        named = Answer(Kind.ASK, match.runbook.runbook.id, match.runbook.runbook.version)
         try:
-            sketch = await self._sketch(match, raw, execution, number)
-            request = _with_plan(self._limits(request, match, raw), sketch, raw, execution)
-            if sketch.plan is not None:
-                request = by_the_runbook(request, runbook, sketch.plan)
+            effects, request = await self._question(named, match, raw, execution)
+        except _Settled as settled:
+            return settled.answer, None
         except NotRecorded as error:
             return replace(named, kind=Kind.UNKNOWN, check="recorded", message=str(error)), None
         except RemediationError as error:
             return replace(named, kind=Kind.PLAN_FAILED, check="plan", message=str(error)), None
-        return replace(named, effects=sketch.effects), request
+        return replace(named, effects=effects), request
+
+    async def _question(
+        self, named: Answer, match: Match, raw: Json, execution: Json | None
+    ) -> tuple[tuple[str, ...] | None, GateRequest]:
+        """What the plan does, and what the gate is asked about it.
+
+        Raises:
+            _Settled: the gate need not be asked.
+        """
+        knobs, now = self._knobs, datetime.fromisoformat(raw["decided_at"])
+        number = execution["id"] if execution else execution_id(match.incident.id, match.runbook.sha, raw["attempt"])
+        rulings = Rulings(lambda: knobs.policies or PolicySet((), knobs.policy), RecordedRung(raw))
+        ruling = _unless_refused(named, await rulings.before_plan(match, labels_unknown, now))
+        request = ruling.on(replace(question(match, number, knobs.least_cooldown), around=CLEAR))
+        for check in EARLY:
+            if refusal := check(request, in_force(request, knobs.policy)):
+                raise _Settled(_ruled_out(named, refusal))
+        sketch = await self._sketch(match, raw, execution, number)
+        request = _with_plan(self._limits(request, match, raw), sketch, raw, execution)
+        if sketch.plan is not None:
+            request = by_the_runbook(request, match.runbook.runbook, sketch.plan)
+            ruling = _unless_refused(named, rulings.after_plan(ruling, match, sketch.plan, None, now))
+        if held := ruling.holds(sketch.plan, None):
+            raise _Settled(_ruled_out(named, held))
+        asks = (*request.approval_reasons, *ruling.asks(sketch.plan))
+        return sketch.effects, replace(ruling.on(request), approval_reasons=asks)
 
     @staticmethod
     def _limits(request: GateRequest, match: Match, raw: Json) -> GateRequest:
@@ -211,6 +241,46 @@ class Proposer:
 
     def _planner(self, facts: Facts, moment: datetime) -> Planner:
         return Planner(FromRecords(self._actions, facts), recorded_world(facts, moment), self._knobs.parameters)
+
+
+class RecordedRung:
+    """``services.pipeline.ruling.Rungs`` as it was when a decision was made: its record says where the runbook stood.
+
+    Args:
+        raw: the recorded incident.
+    """
+
+    def __init__(self, raw: Json) -> None:
+        self._rung = (raw.get("numbers") or {}).get("autonomy")
+
+    def standing(self, _: Climber) -> Standing | None:
+        """Where it stood; nothing had to be earned where the record says nothing."""
+        return Standing(Rung(self._rung)) if self._rung else TOP
+
+
+async def labels_unknown() -> Mapping[str, str] | None:
+    """Labels of targets are not on record."""
+    return None
+
+
+class _Settled(Exception):
+    """What came of an incident before the gate had its say."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+def _unless_refused(named: Answer, ruling: Ruling | Refusal) -> Ruling:
+    if isinstance(ruling, Refusal):
+        raise _Settled(_ruled_out(named, ruling))
+    return ruling
+
+
+def _ruled_out(named: Answer, refusal: Refusal) -> Answer:
+    """The answer of policies and ladder; what depends on labels is not known."""
+    kind = Kind.UNKNOWN if refusal.check == LABELS_UNREADABLE else Kind.REFUSAL
+    return replace(named, kind=kind, check=refusal.check, message=refusal.message)
 
 
 class _PlanFailed(RemediationError):
