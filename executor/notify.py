@@ -38,7 +38,14 @@ class Notifier:
         keeps: asked before a message is sent; what it keeps, it tells people itself.
     """
 
-    def __init__(self, world: World, hooks: Hooks, redact: Redact, asked_elsewhere: Collection[str] = (), keeps: Keeps | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        hooks: Hooks,
+        redact: Redact,
+        asked_elsewhere: Collection[str] = (),
+        keeps: Keeps | None = None,
+    ) -> None:
         self._keeps = keeps
         self._world = world
         self._asked_elsewhere = frozenset(asked_elsewhere)
@@ -59,7 +66,8 @@ class Notifier:
 
         Args:
             record: the execution as it stands.
-            moment: ``on_start``, ``on_success``, ``on_failure``, ``on_rollback`` or ``on_inconclusive``.
+            moment: ``on_start``, ``on_success``, ``on_failure``, ``on_rollback``, ``on_inconclusive`` or
+                ``on_approval``.
         """
         channels = record.notification.get(moment) or {}
         named = [(channel, content) for channel, content in channels.items() if content and channel in self._ways]

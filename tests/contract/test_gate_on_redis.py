@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from safety.errors import GateUnavailable
 from safety.model import ApprovalNeeded, GateRecord, Permit, Refusal
 from safety.redis_gate import RedisGate
+from safety.scopes import EVERYTHING, Pause, PauseScope
 
 pytestmark = pytest.mark.stack
 TARGET = "prod/shop/Deployment/cart"
@@ -137,20 +138,20 @@ class Pauses:
     """The durable side of the pause switch."""
 
     def __init__(self) -> None:
-        self.now: tuple[str, str] | None = None
+        self.now: list[Pause] = []
         self.error: Exception | None = None
 
     def _reach(self) -> None:
         if self.error:
             raise self.error
 
-    async def paused(self, by, reason):
+    async def paused(self, by, reason, scope=EVERYTHING, until=None):
         self._reach()
-        self.now = (by, reason)
+        self.now = [*(one for one in self.now if one.scope != scope), Pause(by, reason, scope, None, until)]
 
-    async def resumed(self, by):
+    async def resumed(self, by, scope=EVERYTHING):
         self._reach()
-        self.now = None
+        self.now = [one for one in self.now if one.scope != scope]
 
     async def in_force(self):
         self._reach()
@@ -176,6 +177,18 @@ async def test_invariant_10_an_emptied_store_does_not_forget_a_pause(rig, switch
     await gate.resume("ada")
     await rig.empty()
     assert await gate.paused() is None
+
+
+async def test_invariant_10_an_emptied_store_does_not_forget_the_pause_of_a_part(rig, switched):
+    """Nor until when it was ordered."""
+    _, gate = switched
+    ends = datetime(2099, 1, 1, tzinfo=UTC)
+    await gate.pause("ada", "release", PauseScope(namespace="shop"), ends)
+    await rig.empty()
+    (answer,) = await gate.ask([request()])
+    assert isinstance(answer, Refusal)
+    assert answer.check == "pause"
+    assert [(one.scope.key, one.until) for one in await gate.pauses()] == [("namespace=shop", ends)]
 
 
 async def test_invariant_10_a_pause_that_is_not_recorded_is_in_force_and_says_so(switched):
@@ -206,7 +219,7 @@ async def test_keys_of_a_tenant_share_a_hash_tag_and_all_expire(rig):
     await rig.gate.release("e1", TARGET, 60)
     keys = {key.decode().removeprefix(rig.prefix): value for key, value in (await rig.dump()).items()}
     assert {key for key in keys if not key.startswith("{acme}:")} == {"primed:2", "place:e1"}
-    assert all(expiry > 0 for key, (_, expiry) in keys.items() if key != "primed")
+    assert all(expiry > 0 for key, (_, expiry) in keys.items() if key != "primed:2")
 
 
 async def test_a_client_that_decodes_answers_is_fine_too(rig, stack):

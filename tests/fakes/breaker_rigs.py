@@ -66,7 +66,7 @@ class BreakerRig(Protocol):
 
     breaker: Breaker
 
-    def another(self) -> Breaker:
+    def another_breaker(self) -> Breaker:
         """The breaker of another process on the same store."""
         ...
 

@@ -55,6 +55,7 @@ _TAKE_AWAY = (
     """,
     "MATCH (c:TargetClaim) WHERE c.key CONTAINS '|' + $name + '/' DELETE c",
     "MATCH (p:PauseSwitch {scope: $name + ':'}) DELETE p",
+    "MATCH (s:StormStop {scope: $name + ':'}) DELETE s",
     "MATCH (s:RunbookSchedule {cluster: $name}) DELETE s",
     "MATCH (n:AutonomyStanding|AutonomyMove) WHERE n.tenant STARTS WITH $name DETACH DELETE n",
     "MATCH (n:Episodic|Resource) WHERE n.client_id STARTS WITH $name DETACH DELETE n",
@@ -483,6 +484,8 @@ def _settings(servers: Any, name: str, more: Mapping[str, Any]) -> dict[str, Any
         # What is tested on these begins where a runbook has earned to run by itself; its own tests switch it on.
         "autonomy": {"enabled": False},
         "execution": {"lease_seconds": 6, "heartbeat_seconds": 1, "sweep_seconds": 0.5},
+        # What fails here fails on purpose, one test after the other: no storm.
+        "breaker": {"enabled": False},
         "logging": {"format": "json"},
     }
     groups = {*stack, *own, *more}

@@ -12,6 +12,7 @@ from fakes.stores import DEFAULT_TENANT, real_store
 from executor.model import Status
 from matcher.model import Target
 from safety.approvals import Verb, ask
+from safety.scopes import PauseScope
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.ledger import Neo4jDecisionLedger
 from services.graph.pauses import Neo4jPauseLog
@@ -82,10 +83,15 @@ async def test_invariant_10_a_pause_belongs_to_one_gate(store):
     """Resuming one installation does not make an emptied Redis of another forget its pause."""
     one, other = (Neo4jPauseLog(store.graph, f"{samples.RUN}-{side}:") for side in ("one", "other"))
     await one.paused("alice", "storage migration")
+    await one.paused("alice", "release", PauseScope(namespace="shop"), datetime(2099, 1, 1, tzinfo=UTC))
+    await one.paused("alice", "over", PauseScope(namespace="web"), datetime(2020, 1, 1, tzinfo=UTC))
     await other.paused("bob", "a test")
     await other.resumed("bob")
-    assert await one.in_force() == ("alice", "storage migration")
-    assert await other.in_force() is None
+    assert [(each.by, each.reason, each.scope.key) for each in await one.in_force()] == [
+        ("alice", "storage migration", ""),
+        ("alice", "release", "namespace=shop"),
+    ]
+    assert list(await other.in_force()) == []
     await store.graph.driver.execute_query(
         "MATCH (p:PauseSwitch) WHERE p.scope STARTS WITH $run DELETE p", run=samples.RUN, database_="neo4j"
     )
