@@ -40,6 +40,7 @@ from executor.steps import Steps
 from executor.triggers import procedure_after
 from executor.verify import Verifier
 from safety.approvals import ApprovalStore
+from safety.limits import cooldown_after
 from safety.model import Permit
 
 _NOT_UNDONE = (StepStatus.FAILED, StepStatus.UNKNOWN)
@@ -248,6 +249,7 @@ class Flow:
         told = record.model_copy(update={"outcome": outcome, "verdict": verdict, "error": self._book.mask(error)})
         await self._notifier.tell(told, fallback(moment_of(outcome, verdict), record.notification))
         await self._measure()
+        await self._cool(outcome, verdict)
         await self._book.finish(outcome, verdict, error, self._evidence, _taken(self._book.record))
         began = record.started_at or record.requested_at or self._book.now()
         seconds = (self._book.now() - began).total_seconds()
@@ -255,6 +257,13 @@ class Flow:
         self._hooks.event("execution.finished", **self._facts, **facts, error=self._book.record.error)
         await self._tidy()
         return self._book.record
+
+    async def _cool(self, outcome: Outcome, verdict: Verdict | None) -> None:
+        """How long its target is left alone; written where its end calls for another time than the usual one."""
+        record = self._book.record
+        seconds = cooldown_after(record.cooldowns, str(outcome), str(verdict or ""), record.cooldown_seconds)
+        if seconds != record.cooldown_seconds:
+            await self._book.note(cooldown_seconds=seconds)
 
     async def _measure(self) -> None:
         """What the execution came to beside what was promised, where anything was."""

@@ -353,7 +353,10 @@ class ExecutionRecord(Model):
         incident: flat facts for messages and records: id, event_id, tenant, cluster, reason, cause_event_id,
             confidence, subject and target as mappings, opened_at.
         verify_from: when the steps were done and the verification window opened.
-        remember_seconds: for so long the runbook, for the same target again, asks a human; 0 for never.
+        cooldown_seconds: how long its target is left alone afterwards.
+        cooldowns: the same by how it ends (``safety.limits.OUTCOMES``); it is chosen when it ends.
+        blast: how many resources it may affect; None for one that was recorded before this was kept.
+        remember_seconds: for so long a human may have to be asked for the same target again; 0 for never.
         kpis: what its author promised of one execution, and what it came to; empty until it ends.
         rollback_with: the procedure that takes the changes back; empty for the runbook's own rollback.
     """
@@ -367,6 +370,8 @@ class ExecutionRecord(Model):
     outcome: Outcome | None = None
     error: str = ""
     cooldown_seconds: float = 600
+    cooldowns: Mapping[str, float] = {}
+    blast: int | None = None
     remember_seconds: float = 0
     settle_seconds: float = 30
     verify_timeout_seconds: float = 300

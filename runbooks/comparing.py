@@ -10,7 +10,7 @@ from typing import Any
 
 from runbooks.comparing_steps import step_changes
 from runbooks.durations import format_duration
-from runbooks.model import OnNotFixed, Parameter, Runbook
+from runbooks.model import CooldownAfter, OnNotFixed, Parameter, Runbook
 from runbooks.quantities import as_quantity
 
 
@@ -200,6 +200,16 @@ def _safety(old: Runbook, new: Runbook) -> Iterator[Change]:
             yield Change(Risk.RISKIER if gone else Risk.OTHER, f"safety.{name}", text)
 
 
+def _cooldowns(old: Runbook, new: Runbook) -> Iterator[Change]:
+    for name in CooldownAfter.model_fields:
+        given = [getattr(one.safety.cooldown_after, name) for one in (old, new)]
+        was, now = (one.safety.cooldown if own is None else own for own, one in zip(given, (old, new), strict=True))
+        if given[0] != given[1]:
+            risk = Risk.RISKIER if now < was else Risk.SAFER if now > was else Risk.OTHER
+            text = f"leaves the target alone for {_said(now)} instead of {_said(was)} after an end as {name}"
+            yield Change(risk, f"safety.cooldown_after.{name}", text)
+
+
 def _verification(old: Runbook, new: Runbook) -> Iterator[Change]:
     for name, words in (
         ("on_not_fixed", "a fix that did not help"),
@@ -296,6 +306,7 @@ _COMPARISONS: tuple[Callable[[Runbook, Runbook], Iterator[Change]], ...] = (
     _trigger,
     _limits,
     _safety,
+    _cooldowns,
     _parameters,
     _checks,
     _steps,

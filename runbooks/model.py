@@ -95,6 +95,21 @@ class Repeated(Model):
     within: Duration = Field(timedelta(days=1), description="Since then")
 
 
+class CooldownAfter(Model):
+    """Quiet time by how an execution ended; what is left out follows ``cooldown`` and the settings."""
+
+    success: Duration | None = Field(None, description="After a verified fix")
+    failure: Duration | None = Field(None, description="After steps that failed, some or all")
+    rollback: Duration | None = Field(None, description="After changes that were taken back")
+    not_fixed: Duration | None = Field(None, description="After a fix that did not help")
+    inconclusive: Duration | None = Field(None, description="After a fix that nobody could prove")
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Those that are given, in seconds."""
+        return {name: value.total_seconds() for name, value in self if value is not None}
+
+
 class Safety(Model):
     """Limits that the gate enforces. What is left out takes the strict value."""
 
@@ -119,6 +134,9 @@ class Safety(Model):
     protected_labels: Mapping[str, str] = Field({}, description="Objects with one of these labels are never touched")
     dry_run_first: bool = Field(True, description="Ask the API server to validate every write before the first")
     cooldown: Duration = Field(timedelta(minutes=10), description="Quiet time for the target after an execution")
+    cooldown_after: CooldownAfter = Field(
+        CooldownAfter(), description="Another quiet time after an execution that ended in a certain way"
+    )
     approval_timeout: Duration = Field(timedelta(minutes=30), description="After it the answer is no")
 
 

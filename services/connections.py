@@ -17,6 +17,7 @@ from services.graph.history import Neo4jGateHistory
 from services.graph.pauses import Neo4jPauseLog
 from services.graph.storms import Neo4jStormLog
 from services.settings import Settings
+from services.settings_limits import counted
 
 _COMMAND_GATE_SECONDS = 3.0
 """A person waits for the answer of a command: more patience than the pipeline has."""
@@ -58,6 +59,15 @@ def policy_of(settings: Settings) -> PolicySettings:
         provisional_ttl_seconds=gate.provisional_ttl.total_seconds(),
         permit_ttl_seconds=gate.permit_ttl.total_seconds(),
         lock_lease_seconds=gate.lock_lease.total_seconds(),
+        **counted(gate.limits),
+        ask_again_after=gate.ask_again.executions,
+        ask_again_seconds=gate.ask_again.within.total_seconds(),
+        least_cooldown_seconds=gate.cooldown.total_seconds(),
+        cooldown_success_seconds=gate.cooldown_after.success.total_seconds(),
+        cooldown_failure_seconds=gate.cooldown_after.failure.total_seconds(),
+        cooldown_rollback_seconds=gate.cooldown_after.rollback.total_seconds(),
+        cooldown_not_fixed_seconds=gate.cooldown_after.not_fixed.total_seconds(),
+        cooldown_inconclusive_seconds=gate.cooldown_after.inconclusive.total_seconds(),
         storm_breaker=settings.breaker.enabled,
     )
 

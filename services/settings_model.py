@@ -26,6 +26,7 @@ from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
 from services.settings_freezes import FreezeSettings, known_zone
 from services.settings_history import History
+from services.settings_limits import AskAgain, CooldownAfter, CountLimits
 from services.settings_people import (
     JiraSettings,
     MailSettings,
@@ -262,7 +263,10 @@ class Gate(Group):
         timedelta(hours=24), description="A calendar that could not be read for longer counts as a freeze"
     )
     min_confidence_floor: float = Field(0.5, ge=0, le=1, description="No runbook runs below it, whatever it asks")
+    limits: CountLimits = Field(CountLimits(), description="Most executions by what they are counted by")
+    ask_again: AskAgain = Field(AskAgain(), description="A human decides when a target needs help again and again")
     cooldown: Duration = Field(timedelta(0), description="Least quiet time of a target after an execution")
+    cooldown_after: CooldownAfter = Field(CooldownAfter(), description="Quiet time by how an execution ended")
     unknown_target: Literal["refuse", "approval"] = Field(
         "refuse", description="When the blast radius cannot be counted because the graph does not know the target"
     )

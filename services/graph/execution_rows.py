@@ -69,6 +69,8 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
         "target_key": plan.target_key,
         "plan_hash": plan.hash,
         "cooldown_seconds": record.cooldown_seconds,
+        "namespaces": list(plan.namespaces),
+        "blast": record.blast,
         "remember_ms": round(record.remember_seconds * 1000),
         **_kept("plan", plan.model_dump_json(), record.id),
         "record": masker.json(dump(record.model_dump(mode="json", exclude=_LATER))),
@@ -84,9 +86,9 @@ def _kept(name: str, text: str | None, about: str) -> Properties:
 
 
 def _whole(name: str, row: Mapping[str, Any], *, shown: bool) -> str:
-    """The text as it was; what people are shown may stay masked where the key is not at hand."""
+    """The text as it was; what is shown to people stays masked."""
     text: str = row[name]
-    if shown and sealer.ring is None:
+    if shown:
         return text
     return sealer.whole(text, row.get(f"{name}{SEALED}"), f"{name} of {row.get('id', '')}")
 
@@ -110,7 +112,7 @@ def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], *, sho
     Args:
         row: properties of the node.
         steps: properties of the nodes of its steps.
-        shown: it is only looked at, so that masked texts do where the key to the whole ones is not set.
+        shown: it is only looked at: what is encrypted stays masked.
 
     Raises:
         SealError: a text is encrypted and cannot be read.

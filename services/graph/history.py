@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from safety.axes import LONGEST_MEMORY_SECONDS
 from safety.model import GateRecord
-from safety.policy import LONGEST_MEMORY_SECONDS
 from services.graph.connect import Graph
 from services.graph.values import from_millis
 
@@ -45,4 +45,6 @@ def _record(row: Mapping[str, Any]) -> GateRecord:
         holds_target=row["holds"],
         cooldown_until=from_millis(row["cooldown_ms"]),
         approval_id=row["approval_id"],
+        namespaces=tuple(row["namespaces"]),
+        blast=row["blast"],
     )

@@ -21,7 +21,9 @@ from runbooks.model import LoadedRunbook, Repeated, Runbook
 from safety import policy
 from safety.approvals import ask
 from safety.around_checks import freeze, wants_cluster_pods, wants_namespace_pods
+from safety.axes import LIMIT_CHECKS
 from safety.blast import Sources, known, measure
+from safety.limits import cooldowns, remembered_seconds
 from safety.model import Answer, ApprovalNeeded, BlastRadius, GateRequest, GrantedApproval, Limits, Permit, Refusal
 from safety.policies import LABELS_UNREADABLE
 from safety.policy import PolicySettings
@@ -64,8 +66,8 @@ SKIPPED = "skipped"
 
 TEMPORARY_CHECKS = frozenset(
     {
-        *("pause", "storm", "cooldown", "lock", "runbook_rate", "cluster_rate"),
-        *("runbook_rate_minute", "runbook_rate_day", "concurrent", "blast_share"),
+        *("pause", "storm", "cooldown", "lock", "blast_share"),
+        *LIMIT_CHECKS,
         *("graph_age", "blast_share_workload", "blast_share_namespace", "blast_share_cluster"),
         *AROUND_CHECKS - {"gitops"},
         GITOPS_UNKNOWN,
@@ -340,14 +342,16 @@ class Permits:
 
     def _execution(self, planned: Planned, status: Status, now: datetime) -> ExecutionRecord:
         match = planned.proposal.match
-        runbook = match.runbook.runbook
+        runbook, rules = match.runbook.runbook, policy.in_force(planned.request, self._policy)
         return ExecutionRecord(
             id=planned.proposal.execution_id,
             plan=planned.plan,
             incident=flat_facts(match.incident),
             status=status,
             cooldown_seconds=planned.request.limits.cooldown_seconds,
-            remember_seconds=_remembered(planned.request.limits),
+            cooldowns=cooldowns(planned.request.limits, rules),
+            blast=planned.request.blast.count,
+            remember_seconds=remembered_seconds(planned.request.limits, rules),
             settle_seconds=runbook.verification.settle.total_seconds(),
             verify_timeout_seconds=runbook.verification.timeout.total_seconds(),
             observe_seconds=runbook.verification.observe.total_seconds(),
@@ -424,6 +428,7 @@ def question(
             blast_percent=safety.blast_radius_percent,
             protected_namespaces=safety.protected_namespaces,
             protected_labels=safety.protected_labels,
+            cooldown_after=safety.cooldown_after.seconds,
         ),
         approval=approval,
         cause_reason=incident.cause.reason,
@@ -432,10 +437,6 @@ def question(
 
 def _stricter(limit: int, other: int | None) -> int:
     return limit if other is None else min(limit, other)
-
-
-def _remembered(limits: Limits) -> float:
-    return limits.ask_again_seconds if limits.ask_again_after is not None else 0
 
 
 def _with_target(plan: Plan) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from safety.limits import cooldown_after, cooldowns
 from safety.memory_gate import HandClock, MemoryGate
 from safety.model import GateRequest, Permit, Refusal
-from safety.policy import PolicySettings
+from safety.policy import PolicySettings, in_force
 from services.testing.proposing import Answer, Kind, Proposed
 
 
@@ -33,6 +34,7 @@ class GateSimulation:
     """
 
     def __init__(self, policy: PolicySettings) -> None:
+        self._policy = policy
         self._clock = HandClock()
         self._gate = MemoryGate(policy, self._clock)
         self._endings: list[_Ending] = []
@@ -81,9 +83,16 @@ class GateSimulation:
     def _begin(self, proposed: Proposed, request: GateRequest, permit: Permit) -> None:
         self._do(self._gate.confirm([(request.execution_id, request.target_key)]))
         self._running[request.tenant, request.target_key] = (request.execution_id, permit.token)
-        until, cooldown = self._end_of(proposed), request.limits.cooldown_seconds
+        until, cooldown = self._end_of(proposed), self._cooldown(proposed, request)
         ending = _Ending(until, request.execution_id, request.tenant, request.target_key, cooldown)
         heapq.heappush(self._endings, ending)
+
+    def _cooldown(self, proposed: Proposed, request: GateRequest) -> float:
+        """In seconds, after the end that the recorded execution of this runbook had; else after a success."""
+        found = cooldowns(request.limits, in_force(request, self._policy))
+        recorded = proposed.ended if proposed.recorded.runbook == proposed.answer.runbook else ("", "")
+        outcome, verdict = recorded if recorded[0] else ("success", "verified")
+        return cooldown_after(found, outcome, verdict, request.limits.cooldown_seconds)
 
     def _end_of(self, proposed: Proposed) -> datetime:
         if proposed.finished_at is not None and proposed.recorded.runbook == proposed.answer.runbook:

@@ -12,6 +12,8 @@ from fakes.pipeline_rig import TOPICS, Rig, runbook
 from executor.errors import Unavailable
 from executor.model import Status
 from matcher.correlate import fold
+from safety.axes import Place
+from safety.memory_counts import Counts
 from services.records import DecisionKind
 
 MINUTE = 60.0
@@ -226,9 +228,8 @@ async def _obstacle(rig, process, check):
         rig.actions["set"].plan = _away
         return _setting(rig.actions["set"], "plan", value=plan)
     if check == "runbook_rate":
-        state.rates["runbook", "acme", "raise-memory"] = {"another": now + 3_600_000}
-
-        return _setting(state, "rates", value={})
+        state.counts.settle("another", Place("acme", "other", "raise-memory"), "other/shop/Deployment/other", now)
+        return _setting(state, "counts", value=Counts())
     state.targets["acme", "kind/shop/Deployment/app"] = Target(cooling=now + 3_600_000, cooled_by="another")
     return _setting(state, "targets", value={})
 

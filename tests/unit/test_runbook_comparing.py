@@ -96,6 +96,8 @@ ROWS = [
     (("safety", "rates", "per_day"), None, "riskier", "may run any number of times a day instead of 10"),
     (("safety", "blast_radius_limit"), 2, "safer", "may affect 2 resources instead of 3"),
     (("safety", "cooldown"), "5m", "riskier", "leaves the target alone for 5m afterwards instead of 10m"),
+    (("safety", "cooldown_after"), {"not_fixed": "1m"}, "riskier", "for 1m instead of 10m after an end as not_fixed"),
+    (("safety", "cooldown_after"), {"failure": "1h"}, "safer", "for 1h instead of 10m after an end as failure"),
     (("safety", "dry_run_first"), False, "riskier", "no longer asks the API server first"),
     (("safety", "protected_namespaces"), [], "riskier", "namespace bank is no longer protected"),
     (("safety", "protected_labels"), {}, "riskier", "protected labels: no longer given"),
