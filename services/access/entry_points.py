@@ -184,6 +184,9 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb tokens list": _needs(Permission.TOKENS_MANAGE),
     "rb tokens revoke": _needs(Permission.TOKENS_MANAGE),
     # Configuration
+    "rb secrets list": _OWN,
+    "rb secrets check": EntryPoint(why_open="fetches with the caller's own credentials, and shows no value"),
+    "rb secrets rotate-key": _needs(Permission.SECRETS_MANAGE),
     "rb config show": _OWN,
     "rb config check": _OWN,
     "rb contracts": _FILES,

@@ -92,6 +92,11 @@ COMMANDS: dict[str, Command] = {
     "tokens create": Command("services.cli.tokens:tokens_create", "Make an API token, shown once", "Access"),
     "tokens list": Command("services.cli.tokens:tokens_list", "API tokens, and when they were used last", "Access"),
     "tokens revoke": Command("services.cli.tokens:tokens_revoke", "End an API token", "Access"),
+    "secrets list": Command("services.cli.secrets:secrets_list", "Names of secrets, and where they are", "Configuration"),
+    "secrets check": Command("services.cli.secrets:secrets_check", "Whether each can be fetched", "Configuration"),
+    "secrets rotate-key": Command(
+        "services.cli.secrets:secrets_rotate_key", "Encrypt with the active key from now on", "Configuration"
+    ),
     "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
     "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
     "contracts": Command("services.cli.contracts:contracts", "Contracts as AsyncAPI and OpenAPI", "Configuration"),

@@ -54,7 +54,7 @@ def replay(
     settings = runtime.settings_for()
     changed = _load(against) if against else None
     try:
-        recording = _recorded(settings, source, execution)
+        recording = _whole(settings, _recorded(settings, source, execution))
         result = runtime.run(replayed(recording, all_actions(), settings.runbooks.parameters, changed))
     except ReplayError as error:
         raise runtime.CommandError(str(error), 2) from error
@@ -69,6 +69,22 @@ def _recorded(settings: Settings, source: str, execution: str) -> Recording:
     if source == "sql":
         return runtime.run(_from_sql(settings, execution))
     return _from_file(Path(source), execution) if source else runtime.run(_from_graph(settings, execution))
+
+
+def _whole(settings: Settings, recording: Recording) -> Recording:
+    """The recording with what is encrypted in it, where the keys are at hand; else its values stay masked."""
+    if not recording.execution.get("sealed"):
+        return recording
+    from services.cli.secrets import read_ring  # noqa: PLC0415 - few recordings hold secrets
+    from services.testing.unsealing import unsealed  # noqa: PLC0415 - as above
+
+    ring = runtime.run(read_ring(settings))
+    if ring is None:
+        runtime.note(
+            "rb: values of this execution are encrypted; without secrets.encryption they stay masked and differ"
+        )
+        return recording
+    return _with(recording, unsealed(recording.execution, ring))
 
 
 async def _from_sql(settings: Settings, text: str) -> Recording:

@@ -90,10 +90,16 @@ def incident_of(decision: Mapping[str, Any], executions: Sequence[Mapping[str, A
 def execution_of(
     execution: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], approvals: Sequence[Mapping[str, Any]]
 ) -> Json:
-    """An execution with its plan, steps, evidence and approvals, as JSON."""
-    record = record_of(execution, steps)
+    """An execution with its plan, steps, evidence and approvals, as JSON.
+
+    What is encrypted is masked, and its envelopes are told beside, under ``sealed``: whoever has the keys opens them.
+    """
+    record = record_of(execution, steps, shown=True)
     changed = [step["id"] for step in steps if altered(step)]
+    envelopes = {step["id"]: step["before_sealed"] for step in steps if step.get("before_sealed")}
+    sealed = {"plan": execution.get("plan_sealed"), "before": envelopes}
     return {
+        **({"sealed": sealed} if any(sealed.values()) else {}),
         "id": record.id,
         "attempt": execution.get("attempt"),
         **record.model_dump(mode="json", include={"requested_at", "started_at", "finished_at"}),
