@@ -69,6 +69,8 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
         "target_key": plan.target_key,
         "plan_hash": plan.hash,
         "cooldown_seconds": record.cooldown_seconds,
+        "namespaces": list(plan.namespaces),
+        "blast": record.blast,
         "remember_ms": round(record.remember_seconds * 1000),
         **_kept("plan", plan.model_dump_json(), record.id),
         "record": masker.json(dump(record.model_dump(mode="json", exclude=_LATER))),
