@@ -33,6 +33,7 @@ from executor.ports import Clock, FreshSignals, Guard, Hooks, Journal
 from executor.preconditions import unmet_now
 from executor.reasons import leaves
 from executor.rendering import undoable, writes
+from executor.revalidation import Revalidation
 from executor.rollback import Rollback
 from executor.scheduling import Scheduler
 from executor.settings import ExecutorSettings
@@ -80,6 +81,7 @@ class Flow:
             settings=tools.settings,
             stopping=tools.stopping,
         )
+        self._revalidation = Revalidation(tools.world.cluster, tools.fresh, tools.clock, tools.settings)
         checker = Checker(tools.actions, tools.world)
         self._verifier = Verifier(tools.world.cluster, tools.fresh, tools.clock, tools.settings, checker)
         self._notifier = Notifier(tools.world, tools.hooks, tools.redact, tools.settings.asked_elsewhere, tools.keeps)
@@ -152,8 +154,10 @@ class Flow:
         return None
 
     async def _unmet(self, step: PlannedStep) -> str:
-        """Why the first change must not be made any more; empty for every other step."""
+        """Why a change must not be made any more: its target is another one, well again, or the terms do not hold."""
         record = self._book.record
+        if refused := await self._revalidation.refuses(record, step):
+            return refused
         if not any(map(writes, step.leaves)) or changed_something(record):
             return ""
         checker, facts = Checker(self._tools.actions, self._world), facts_of(record.plan.context)

@@ -21,6 +21,8 @@ class ExecutorSettings:
         poll_longest_seconds: the longest such wait.
         approval_poll_seconds: how often a step that waits for a human looks for the answer.
         approval_timeout_seconds: longest wait for a human; a runbook may ask for less, 0 for as long as it says.
+        recovered_seconds: a target that was unwell when it was decided has recovered when nothing of it died for so
+            long; then the first change is not made.
         asked_elsewhere: channels of notifications on which questions are asked in another way than by ``on_approval``.
     """
 
@@ -35,4 +37,5 @@ class ExecutorSettings:
     poll_longest_seconds: float = 5.0
     approval_poll_seconds: float = 1.0
     approval_timeout_seconds: float = 0.0
+    recovered_seconds: float = 300.0
     asked_elsewhere: frozenset[str] = frozenset()

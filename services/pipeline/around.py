@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from executor import health
 from executor.errors import Forbidden, Invalid
+from executor.revalidation import unwell
 from matcher.kinds import RUNBOOK
 from matcher.ports import KubeObject, LiveObjects
 from safety.disruption import ROLLING, budgets_for, lost, replicas_of, works
@@ -238,15 +238,6 @@ def split(resource: str) -> tuple[str, str, str]:
     """Kind, namespace and name of a resource as ``Plan.touched`` writes it; no namespace for cluster-scoped ones."""
     parts = resource.split("/")
     return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (parts[0], "", parts[-1])  # noqa: PLR2004 - kind/ns/name
-
-
-def unwell(item: KubeObject, now: datetime) -> str:
-    """Why an object says that it does not work; empty when it works, or when it does not say."""
-    kind = item.get("kind")
-    if kind == "Node":
-        return "" if health.ready(item) else "the node is not ready"
-    reading = health.pods(health.live([item]), now, now) if kind == "Pod" else health.workload(item, now)
-    return reading.detail if reading.healthy is False else ""
 
 
 def _is_object(resource: str) -> bool:

@@ -14,6 +14,7 @@ from executor.model import Access, ExecutionRecord, Plan, Status
 from executor.planner import Planner
 from executor.ports import Clock, Hooks
 from executor.reasons import leaves
+from executor.revalidation import UNWELL
 from matcher.fingerprint import execution_id
 from matcher.model import Incident, Match
 from runbooks.growth import grows
@@ -346,7 +347,7 @@ class Permits:
         return ExecutionRecord(
             id=planned.proposal.execution_id,
             plan=planned.plan,
-            incident=flat_facts(match.incident),
+            incident={**flat_facts(match.incident), **unwell_of(planned.request)},
             status=status,
             cooldown_seconds=planned.request.limits.cooldown_seconds,
             cooldowns=cooldowns(planned.request.limits, rules),
@@ -433,6 +434,11 @@ def question(
         approval=approval,
         cause_reason=incident.cause.reason,
     )
+
+
+def unwell_of(request: GateRequest) -> dict[str, object]:
+    """Why the target looked unwell when it was decided: one that is well again by its first change is left alone."""
+    return {UNWELL: request.around.unwell} if request.around.unwell else {}
 
 
 def _stricter(limit: int, other: int | None) -> int:

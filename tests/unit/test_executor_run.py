@@ -60,7 +60,12 @@ async def test_not_fixed_is_kept_when_the_runbook_says_so():
 async def test_invariant_8_no_evidence_is_inconclusive_and_never_a_success():
     """The steps ran, but nothing is there that could prove anything: kept, and told."""
     bench = Bench()
-    bench.cluster.before_read.clear()
+
+    async def vanish():
+        bench.cluster.before_read.clear()
+        bench.cluster.objects.clear()
+
+    bench.tiny.performing = vanish
     ended = await bench.start(await record(bench, [write()]))
     assert (ended.outcome, ended.verdict) == (Outcome.PARTIAL, Verdict.INCONCLUSIVE)
     assert bench.tiny.values["memory"] == "512Mi"
@@ -381,7 +386,11 @@ async def test_invariant_12_secrets_are_not_stored():
     """Whatever the executor adds to what the author wrote passes through the redactor."""
     bench = Bench()
     broken = RuntimeError(f"denied {bench.secret}")
-    bench.cluster.before_read.append(lambda: (_ for _ in ()).throw(broken))
+
+    async def breaks():
+        bench.cluster.before_read.append(lambda: (_ for _ in ()).throw(broken))
+
+    bench.tiny.performing = breaks
     notification = {"on_inconclusive": {"slack": {"channel": "#c", "message": f"leaked {bench.secret}"}}}
     made = await record(bench, [write(value=f"token {bench.secret}")], notification=notification)
     ended = await bench.start(made)

@@ -94,7 +94,7 @@ def pull(cluster):
 
 def dead_node(cluster):
     cluster.change("Node", "node-1", "", {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
-    return "nodenotready-cordon-drain", {"kind": "Node", "name": "node-1", "namespace": ""}
+    return "nodenotready-cordon-drain", {"kind": "Node", "name": "node-1", "namespace": "", "uid": ""}
 
 
 CASES = {

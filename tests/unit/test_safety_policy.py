@@ -23,7 +23,7 @@ def limits(**changes):
 
 
 def blast(graph, live):
-    return request(blast=BlastRadius(graph, live, (TARGET,), graph_age_seconds=1))
+    return request(blast=BlastRadius(graph, live, (TARGET,), cluster_pods=1000, graph_age_seconds=1))
 
 
 ROWS = [
