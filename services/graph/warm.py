@@ -52,6 +52,7 @@ _NUMBERS = frozenset(
         "hold_seconds",
         "per_symptom",
         "version",
+        "revision",
         "expected",
     }
 ) | {"memory_ms"}
