@@ -74,6 +74,7 @@ class Anchor:
         writer: the process.
         store: identity of the database.
         heads: how far segments go at least; only those that have moved.
+        closed: segments that their writer will not go on with: they end where their sealed head is.
         key: the public key that signed.
     """
 
@@ -85,6 +86,7 @@ class Anchor:
     store: str
     heads: tuple[Head, ...] = ()
     pruned: tuple[Tombstone, ...] = ()
+    closed: tuple[str, ...] = ()
     key: str = ""
     hash: str = ""
     signature: str = ""
@@ -99,6 +101,7 @@ class Seal:
     store: str
     heads: tuple[Head, ...] = ()
     pruned: tuple[Tombstone, ...] = ()
+    closed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def read(line: str | bytes) -> Anchor:
         pruned = tuple(Tombstone(**one) for one in told["pruned"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"no anchor: {error}") from error
-    return Anchor(**{**fields, "heads": heads, "pruned": pruned})
+    return Anchor(**{**fields, "heads": heads, "pruned": pruned, "closed": tuple(told["closed"])})
 
 
 def _digest(one: Anchor) -> str:
@@ -162,6 +165,7 @@ class Sealed:
     Attributes:
         heads: the farthest sealed head of each segment.
         pruned: the last tombstone of each segment.
+        closed: segments that end where their farthest sealed head is.
         last: the last anchor of each book.
         flaws: what is wrong with the books.
         foreign: anchors of other stores.
@@ -171,6 +175,7 @@ class Sealed:
     trust: Trust
     heads: dict[str, Head] = field(default_factory=dict)
     pruned: dict[str, Tombstone] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
     last: dict[str, Anchor] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
     foreign: int = 0
@@ -191,6 +196,7 @@ class Sealed:
         if one.store != self.store:
             self.foreign += 1
             return one
+        self.closed.update(one.closed)
         for head in one.heads:
             known = self.heads.get(head.segment)
             if known is None or known.seq < head.seq:

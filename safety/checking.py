@@ -37,6 +37,7 @@ class SegmentCheck:
         tenant: whose trail it is, when that is known.
         stone: what was taken away of it on purpose.
         sealed: how far it goes at least.
+        closed: it ends there.
 
     Attributes:
         count: entries so far.
@@ -47,6 +48,7 @@ class SegmentCheck:
     tenant: str = ""
     stone: Tombstone | None = None
     sealed: Head | None = None
+    closed: bool = False
     count: int = 0
     anchor: str = ""
     _next: int = 0
@@ -127,6 +129,9 @@ class SegmentCheck:
         if self._next <= self.sealed.seq:
             last = f"sealed up to number {self.sealed.seq}, it ends with {self._next - 1}"
             return [Problem("truncated", entry_id(self.segment, self._next), last)]
+        if self.closed and self._next > self.sealed.seq + 1:
+            detail = f"its writer ended it with number {self.sealed.seq}"
+            return [Problem("inserted", entry_id(self.segment, self.sealed.seq + 1), detail)]
         if self._at_seal and self._at_seal != self.sealed.hash:
             detail = "it is not the entry that was sealed: this and those before it were written again"
             return [Problem("changed", entry_id(self.segment, self.sealed.seq), detail)]

@@ -48,6 +48,8 @@ class EntryKind(StrEnum):
     OVERRIDE = "override.used"
     PAUSED = "pause.set"
     RESUMED = "pause.lifted"
+    STORM_OPENED = "storm.opened"
+    STORM_CLOSED = "storm.closed"
     LOGIN = "access.login"
     DENIED = "access.denied"
     TOKEN_CREATED = "token.created"  # noqa: S105 - a kind of entry

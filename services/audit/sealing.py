@@ -83,15 +83,20 @@ class Sealer:
         return await self._write(moved, ()) if moved else None
 
     async def close(self) -> None:
-        """Seal what this process wrote, before it ends. Errors as of ``seal``."""
+        """Seal what this process wrote, and that it writes no more. Errors as of ``seal``."""
         await self.seal(others=False)
+        ended = tuple(head.segment for head in self._graph.segments.heads() if head.segment in self._sealed)
+        if ended:
+            await self._write((), (), ended)
 
     async def bury(self, stones: tuple[Tombstone, ...]) -> Anchor:
         """Write tombstones, before anything is taken away. Errors as of ``seal``."""
         return await self._write((), stones)
 
-    async def _write(self, heads: tuple[Head, ...], stones: tuple[Tombstone, ...]) -> Anchor:
-        seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones)
+    async def _write(
+        self, heads: tuple[Head, ...], stones: tuple[Tombstone, ...], closed: tuple[str, ...] = ()
+    ) -> Anchor:
+        seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones, closed)
         made = await asyncio.to_thread(self._book.append, seal, self._signer)
         self._last_hash = made.hash
         self._sealed |= {head.segment: head.seq for head in heads}

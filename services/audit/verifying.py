@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safety.anchors import Sealed, Trust, read
+from safety.anchors import Sealed, Tombstone, Trust, read
 from safety.checking import Problem, SegmentCheck
 from safety.trail import entry_id
 from services.audit.books import BookFile
@@ -31,6 +31,7 @@ class Report:
         broken: how many there are.
         anchors: anchors that were read; ``foreign`` of them are about other databases.
         sealed: segments that some anchor vouches for.
+        left: entries that an interrupted pruning has left; the next one takes them away.
     """
 
     tenant: str
@@ -39,6 +40,7 @@ class Report:
     sealed: int = 0
     anchors: int = 0
     foreign: int = 0
+    left: int = 0
     broken: int = 0
     problems: list[Problem] = field(default_factory=list)
 
@@ -63,6 +65,9 @@ class Verification:
         books: files of anchors.
         trust: whose anchors count.
         page: entries that are read at a time.
+
+    Attributes:
+        buried: the last tombstone of each segment, after a run.
     """
 
     def __init__(self, graph: Graph, books: Iterable[Path], trust: Trust, *, page: int = PAGE) -> None:
@@ -71,6 +76,7 @@ class Verification:
         self._trust = trust
         self._page = page
         self._named: dict[str, str] = {}
+        self.buried: dict[str, Tombstone] = {}
 
     async def run(self, tenant: str = "", progress: Progress = lambda *_: None) -> Report:
         """Check the trail of a tenant, or all.
@@ -84,6 +90,9 @@ class Verification:
         expected = (await self._graph.read("audit_count", tenant=tenant))[0]["entries"]
         store = str((await self._graph.read("audit_store"))[0]["id"])
         sealed = await asyncio.to_thread(self._read, store, report)
+        self.buried = {name: stone for name, stone in sealed.pruned.items() if tenant in {"", stone.tenant}}
+        left = [{"segment": name, "through": stone.through} for name, stone in self.buried.items()]
+        report.left = (await self._graph.read("audit_left", rows=left))[0]["entries"]
         self._named.clear()
         wanted = {name for name, head in sealed.heads.items() if tenant in {"", head.tenant}}
         report.sealed = len(wanted)
@@ -95,15 +104,15 @@ class Verification:
             await self._segment(segment, sealed, report, progress)
         for segment in sorted(wanted):
             await self._segment(segment, sealed, report, progress)
-        if report.entries < expected:
-            stray = f"{expected - report.entries} entries are in no segment"
+        if report.entries + report.left < expected:
+            stray = f"{expected - report.entries - report.left} entries are in no segment"
             report.add([Problem("inserted", "", stray)])
         report.add(await asyncio.to_thread(self._unknown_anchors))
         return report
 
     async def _segment(self, segment: str, sealed: Sealed, report: Report, progress: Progress) -> None:
         head, stone = sealed.heads.get(segment), sealed.pruned.get(segment)
-        check = SegmentCheck(segment, head.tenant if head else "", stone, head)
+        check = SegmentCheck(segment, head.tenant if head else "", stone, head, segment in sealed.closed)
         report.segments += 1
         async for row in self._entries(segment, stone.through if stone else -1):
             report.add(check.take(row["a"], row["following"]))

@@ -97,6 +97,11 @@ COMMANDS: dict[str, Command] = {
     "secrets rotate-key": Command(
         "services.cli.secrets:secrets_rotate_key", "Encrypt with the active key from now on", "Configuration"
     ),
+    "audit verify": Command("services.cli.audit:audit_verify", "Whether the trail is what was written", "Audit"),
+    "audit query": Command("services.cli.audit:audit_query", "Saved questions to the graph", "Audit"),
+    "audit export": Command("services.cli.audit:audit_export", "The trail as JSON, CSV, OCSF or CEF", "Audit"),
+    "audit prune": Command("services.cli.audit:audit_prune", "Take old entries away, with proof", "Audit"),
+    "audit key": Command("services.cli.audit:audit_key", "The public key that signs anchors", "Audit"),
     "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
     "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
     "contracts": Command("services.cli.contracts:contracts", "Contracts as AsyncAPI and OpenAPI", "Configuration"),

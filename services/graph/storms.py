@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid5
 
 from safety.breaker import Change, Stopped, packed, unpacked
 from safety.scopes import StormScope
-from services.graph.connect import Graph
+from safety.trail import Entry, EntryKind
+from services.audit.trail import Neo4jTrail, Teller
+from services.graph.connect import Graph, Row
 
 _STORMS = UUID("6d0c7d0e-9f0b-5d55-8a1e-2f4b8f1f3a60")
 
@@ -21,6 +24,7 @@ class Neo4jStormLog:
 
     def __init__(self, graph: Graph, scope: str) -> None:
         self._graph = graph
+        self._trail = Neo4jTrail(graph)
         self._scope = scope
 
     async def note(self, change: Change) -> None:
@@ -28,7 +32,7 @@ class Neo4jStormLog:
         stopped = change.stopped
         what = "open" if change.open else "closed"
         name = f"{self._scope}|{stopped.scope.tenant}|{stopped.scope.key}|{stopped.since}|{what}"
-        parameters = {
+        parameters: dict[str, Any] = {
             "id": str(uuid5(_STORMS, name)),
             "scope": self._scope,
             "tenant": stopped.scope.tenant,
@@ -39,7 +43,15 @@ class Neo4jStormLog:
             "by": change.by,
             "reason": change.reason,
         }
-        await self._graph.write(("storm_note", parameters))
+        kind = EntryKind.STORM_OPENED if change.open else EntryKind.STORM_CLOSED
+        facts = {"scope": self._scope, "part": stopped.scope.key, "since": stopped.since}
+        entry = Entry(kind, parameters["id"], change.by, change.reason, facts)
+
+        def tell(teller: Teller, results: list[list[Row]]) -> None:
+            if results[0][0]["created"]:
+                teller.tell(stopped.scope.tenant, entry)
+
+        await self._trail.telling(("storm_note", parameters), tell=tell)
 
     async def told(self, tenant: str, since: int) -> None:
         """See the port."""
