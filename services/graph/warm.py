@@ -30,6 +30,7 @@ _LISTS = frozenset(
         "audit",
         "audit_append",
         "ids",
+        "keys",
         "rids",
         "alert_keys",
         "alerts",
@@ -42,6 +43,7 @@ _LISTS = frozenset(
     "statuses",
     "severities",
 }
+_MAPS = frozenset({"facts", "climber", "standing", "move", "token"})
 _NUMBERS = frozenset(
     {
         "limit",
@@ -101,4 +103,6 @@ def _nothing(name: str) -> Any:
         return datetime.now(UTC)
     if name in _NUMBERS:
         return 1
-    return {"facts": {}, "paused": False, "strict": False, "untagged": False}.get(name, "")
+    if name in _MAPS:
+        return {}
+    return {"paused": False, "open": False, "strict": False, "untagged": False}.get(name, "")
