@@ -109,14 +109,14 @@ class Bucket:
     @property
     def facts(self) -> tuple[str, ...]:
         """Name and value of what a refusal adds to its numbers: only where an execution has several buckets."""
-        return ("namespace", self.names[0]) if self.axis.name == "namespace" else ()
+        return ("namespace", self.names[1]) if self.axis.name == "namespace" else ()
 
 
 def buckets_of(place: Place, target_key: str) -> tuple[Bucket, ...]:
     """The buckets of an execution, in the order of ``AXES``."""
     names: Mapping[str, list[tuple[str, ...]]] = {
         "runbook": [(place.runbook,)],
-        "namespace": [(namespace,) for namespace in place.namespaces],
+        "namespace": [(place.cluster, namespace) for namespace in place.namespaces],
         "cluster": [(place.cluster,)],
         "tenant": [()],
         "target": [(target_key,)],

@@ -14,11 +14,13 @@ _COUNTED = {
     **{
         rate_check(axis.name, window): f"{{used}} of {{limit}} executions {axis.words} in the last {window}"
         for axis in AXES
+        if axis.rated
         for window in WINDOWS
     },
     **{
         concurrent_check(axis.name): f"{{used}} of {{limit}} executions {axis.words} run at the same time"
         for axis in AXES
+        if axis.live
     },
 }
 

@@ -141,6 +141,13 @@ class RedisRig:
         if keys := await self._keys():
             await self.redis.delete(*keys)
 
+    async def breaks(self, start: str) -> int:
+        """Put something else into every key whose name starts so; gives how many there were."""
+        keys = [key for key in await self._keys() if key.startswith(f"{self.prefix}{start}".encode())]
+        for key in keys:
+            await self.redis.set(key, "broken")
+        return len(keys)
+
     def another(self) -> RedisGate:
         return RedisGate(
             self.redis, self.settings, self.clock, prefix=self.prefix, timeout_seconds=5, lua=hand_timed(self._time_key)
