@@ -262,7 +262,7 @@ CASES = [*OF_THE_POLICY, *OF_THE_STORE, *_counted()]
 
 
 def names() -> set[str]:
-    """The names of all checks, as the code gives them: in a refusal of the policy, or among the answers of the store."""
+    """The names of all checks, as the code gives them: in a refusal of the policy, or in an answer of the store."""
     found = set(replies.MESSAGES)
     for module in {inspect.getmodule(check) for check in policy.CHECKS}:
         tree = ast.parse(inspect.getsource(module))  # type: ignore[arg-type]

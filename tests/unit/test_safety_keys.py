@@ -38,7 +38,7 @@ def test_different_things_have_different_keys(one, other):
     runbook, cluster, namespace = (
         tenants_differ or getattr(place, name) != getattr(place2, name) for name in ("runbook", "cluster", "namespaces")
     )
-    live = [runbook, namespace, cluster, tenants_differ]
+    live = [runbook, namespace or cluster, cluster, tenants_differ]
     counts = [*live, tenants_differ or target != target2, runbook or target != target2]
     where = [tenants_differ or execution != execution2, tenants_differ or target != target2, execution != execution2]
     assert [a != b for a, b in zip(keys, keys2, strict=True)] == [*where, *counts, *live]
