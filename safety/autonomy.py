@@ -204,7 +204,7 @@ class Move:
 
 
 def wilson_lower(verified: int, ended: int, confidence: float = 0.95) -> float:
-    """Lower end of the Wilson score interval of a share; 0 where nothing ended.
+    """Lower end of the Wilson score interval of a share; 0 where nothing was verified.
 
     Args:
         verified: how many of them were.
@@ -216,12 +216,12 @@ def wilson_lower(verified: int, ended: int, confidence: float = 0.95) -> float:
     """
     if not 0 <= verified <= ended:
         raise ValueError(f"{verified} of {ended} is no share")
-    if ended == 0:
-        return 0.0
+    if verified == 0:
+        return 0.0  # exactly; the formula leaves a rounding error
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, z2 = verified / ended, z * z
     margin = z * math.sqrt(share * (1 - share) / ended + z2 / (4 * ended * ended))
-    return max(0.0, (share + z2 / (2 * ended) - margin) / (1 + z2 / ended))
+    return min(share, max(0.0, (share + z2 / (2 * ended) - margin) / (1 + z2 / ended)))
 
 
 def tally(ended: Sequence[Ended], ladder: Ladder, now: datetime, after: datetime | None = None) -> Tally:

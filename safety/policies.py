@@ -24,8 +24,16 @@ from safety.policy import PolicySettings
 LABELS_UNREADABLE = "policy_labels"
 """The check that says no when a policy asks for labels that nobody could read."""
 
-MECHANICS = frozenset({"provisional_ttl_seconds", "permit_ttl_seconds", "lock_lease_seconds", "rate_window_seconds"})
-"""How reservations work: the same for everybody, so no policy changes it."""
+MECHANICS = frozenset(
+    {"provisional_ttl_seconds", "permit_ttl_seconds", "lock_lease_seconds", "rate_window_seconds", "storm_breaker"}
+)
+"""How the gate itself works: the same for everybody, so no policy changes it."""
+
+_STARTS = {"min_": "more", "max_": "less", "protected_": "all", "cooldown_": "more", "least_": "more"}
+_ENDS = dict.fromkeys(("_per_minute", "_per_hour", "_per_day", "_concurrent", "_blast_in_flight", "_after"), "less")
+_NAMED = {"blast_percent_from": "less", "ask_again_seconds": "more", "gitops": "word"}
+_WORDS = ("refuse", "suggest", "allow")
+"""Of ``gitops``, the strictest first."""
 
 LIMIT = "limits."
 """Begins the names of the fields that are limits of ``PolicySettings``."""
@@ -187,13 +195,13 @@ def limits_of_policies() -> tuple[str, ...]:
 
 
 def _way(name: str) -> str:
-    """The strict end of a limit: ``more``, ``less`` or ``all`` (of a list); empty when no policy gives it."""
+    """The strict end of a limit: ``more``, ``less``, ``all`` of a list, a ``word``; empty when no policy gives it."""
     if name in MECHANICS:
         return ""
-    starts = {"min_": "more", "max_": "less", "protected_": "all", "cooldown": "more"}
-    ends = {"_after": "less", "_again_seconds": "more"}
-    found = [way for start, way in starts.items() if name.startswith(start)]
-    return (found + [way for end, way in ends.items() if name.endswith(end)] + [""])[0]
+    found = [_NAMED[name]] if name in _NAMED else []
+    found += [way for start, way in _STARTS.items() if name.startswith(start)]
+    found += [way for end, way in _ENDS.items() if name.endswith(end)]
+    return found[0] if found else ""
 
 
 def looser(name: str, value: Any, than: Any) -> bool:
@@ -201,6 +209,8 @@ def looser(name: str, value: Any, than: Any) -> bool:
     way = _way(name)
     if way == "all":
         return not set(value) >= set(than)
+    if way == "word":
+        return _WORDS.index(value) > _WORDS.index(than)
     if value is None or than is None:
         return value is None and than is not None
     return bool(value < than if way == "more" else value > than)

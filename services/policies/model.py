@@ -37,8 +37,8 @@ def _limits_model() -> type[BaseModel]:
             hint = Duration | None if type(None) in get_args(hint) else Duration
         elif hint == tuple[str, ...]:
             hint = Patterns
-        plain = hint in (int, float)
-        made[name] = (hint, Field(None, strict=plain or None, description=told.get(name, "As in the settings")))
+        strict = True if {int, float} & {hint, *get_args(hint)} else None
+        made[name] = (hint, Field(None, strict=strict, description=told.get(name, "As in the settings")))
     config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     return create_model("Limits", __config__=config, __doc__="Limits of the gate.", **made)
 

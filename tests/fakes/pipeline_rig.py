@@ -42,6 +42,7 @@ from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
+from services.pipeline.ruling import Rulings
 from services.pipeline.sweep import Bridge, OrphanCare
 from services.records import DecisionKind, DecisionRecord, Repeat, RunbookUse
 from services.settings import Topics
@@ -243,6 +244,7 @@ class Rig:
         self.store = CountingStore(self.clock.now)
         self.gate_state = State()
         self.policy = PolicySettings()
+        self.rulings: Rulings | None = None
         self.graph = FakeCausalGraph(default_tenant=TENANT)
         self.cluster = TinyCluster()
         self.tiny = Tiny()
@@ -487,6 +489,7 @@ class Rig:
             hooks=self.hooks,
             approval_timeout=timedelta(minutes=30),
             least_cooldown=timedelta(seconds=60),
+            rulings=self.rulings,
         )
 
     # What came of it
