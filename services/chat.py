@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from executor.errors import NotConfigured
+from services.masking import masker
 from services.slack.client import translated, web_client
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class SlackChat:
         if not where:
             raise NotConfigured("no Slack channel is named, and slack.channel is not set")
         try:
-            answer = await self._connected().chat_postMessage(channel=where, text=text[:_LONGEST])
+            answer = await self._connected().chat_postMessage(channel=where, text=masker.text(text)[:_LONGEST])
         except (SlackApiError, SlackClientError, OSError, TimeoutError) as error:
             raise translated(error, where) from error
         return str(answer.get("ts") or "")

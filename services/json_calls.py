@@ -13,6 +13,7 @@ import httpx
 
 from executor.errors import Invalid, NotConfigured, NotDone, Unavailable
 from executor.ports import Clock, Http
+from services.masking import masker
 
 _FIRST_PAUSE = 0.5
 _QUOTED = 300
@@ -21,6 +22,8 @@ _TURNED_AWAY = frozenset({429, 503})
 """The other side did not even begin."""
 _CREDENTIALS = frozenset({401, 403})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_EXACT = frozenset({"routing_key"})
+"""PagerDuty takes its credential in the body."""
 _OK, _CLIENT_ERROR, _SERVER_ERROR = 200, 400, 500
 
 
@@ -111,7 +114,7 @@ class JsonCalls:
         raise AssertionError("the last try returns or raises")
 
     async def _once(self, api: Api, method: str, url: str, body: Any) -> tuple[Reply | None, Unavailable | None]:
-        content = "" if body is None else json.dumps(body, ensure_ascii=False)
+        content = "" if body is None else json.dumps(masker.data(body, _EXACT), ensure_ascii=False)
         headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if content else {})}
         try:
             status, answered, text = await self._http.request(

@@ -18,6 +18,9 @@ from services.masking import MASK, Masker, is_secret_name, masker
 
 __all__ = ["MASK", "LogHooks", "Masker", "configure", "correlated", "is_secret_name", "masker"]
 
+_TRACES = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Without local variables: what a function held at the moment of an error may be a secret that nobody knows of."""
+
 _NOISY = ("httpx", "httpcore", "kubernetes", "neo4j.notifications", "faststream", "asyncio", "uvicorn.access")
 
 
@@ -83,7 +86,7 @@ def _renderers(human: bool, stream: TextIO) -> list[structlog.typing.Processor]:
     if human:
         plain = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
         return [drop, structlog.processors.format_exc_info, masker, plain]
-    return [drop, structlog.processors.dict_tracebacks, masker, structlog.processors.JSONRenderer(default=str)]
+    return [drop, _TRACES, masker, structlog.processors.JSONRenderer(default=str)]
 
 
 class LogHooks:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from executor.errors import Invalid, NotConfigured, NotDone, RemediationError, Unavailable
 from executor.people_ports import Mail, Mailed
 from executor.ports import Clock
+from services.masking import masker
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTP
@@ -114,13 +115,14 @@ def as_message(mail: Mail, server: MailServer) -> EmailMessage:
     message["To"] = ", ".join(mail.to or server.recipients)
     if mail.cc:
         message["Cc"] = ", ".join(mail.cc)
-    message["Subject"] = " ".join(mail.subject.split())[:_SUBJECT]
+    message["Subject"] = " ".join(masker.text(mail.subject).split())[:_SUBJECT]
     message["Date"] = formatdate()
     domain = server.sender.rpartition("@")[2].strip("> ") or "rootmend"
     word = re.sub(r"[^A-Za-z0-9-]+", ".", mail.reference).strip(".") or "mail"
     message["Message-ID"] = f"<{word}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    text = mail.text if len(mail.text) <= _TEXT else f"{mail.text[:_TEXT]}\n[cut]"
+    safe = masker.text(mail.text)
+    text = safe if len(safe) <= _TEXT else f"{safe[:_TEXT]}\n[cut]"
     message.set_content(text)
     return message
 

@@ -127,10 +127,6 @@ class Masker:
             text = mask(text)
         return text
 
-    def holds_none(self, text: str) -> bool:
-        """Whether masking would change nothing; cheaper than to mask and compare, where nothing looks like a secret."""
-        return self.text(text) == text
-
     def _without_values(self, text: str) -> str:
         if not self._known:
             return text
@@ -167,14 +163,19 @@ class Masker:
             return value
         return self.text(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
 
-    def data(self, value: Any) -> Any:
-        """Data without secrets in its texts; names of keys say nothing here, and what is no text stays as it is."""
+    def data(self, value: Any, exact: frozenset[str] = frozenset()) -> Any:
+        """Data without secrets in its texts; names of keys say nothing here, and what is no text stays as it is.
+
+        Args:
+            value: mappings, lists, texts and whatever else.
+            exact: names of keys whose values stay: credentials that the receiver asks for.
+        """
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {key: self.data(item) for key, item in value.items()}
+            return {key: item if key in exact else self.data(item, exact) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.data(item) for item in value]
+            return [self.data(item, exact) for item in value]
         return value
 
     def named(self, name: object, value: Any) -> Any:

@@ -49,6 +49,7 @@ from services.pipeline.storms import StormWatch
 from services.plugins import all_actions
 from services.policies.files import PolicyFiles, Terms
 from services.sealing import sealer
+from services.secrets.configured import configured_secrets
 from services.secrets.keys import read_keys
 from services.secrets.make import Secrets, make_secrets
 from services.settings import Settings
@@ -152,8 +153,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         metrics = Metrics()
         hooks = MultiHooks(metrics, LogHooks())
         history: SqlHistory | None = None
-        for secret in (settings.neo4j.password, settings.redis.url, settings.prometheus.token):
-            masker.register(secret.get_secret_value() if secret else "")
+        for secret in configured_secrets(settings):
+            masker.register(secret)
         graph = open_graph(settings)
         stack.push_async_callback(graph.close)
         if settings.history.url:

@@ -92,16 +92,18 @@ COMMANDS: dict[str, Command] = {
     "tokens create": Command("services.cli.tokens:tokens_create", "Make an API token, shown once", "Access"),
     "tokens list": Command("services.cli.tokens:tokens_list", "API tokens, and when they were used last", "Access"),
     "tokens revoke": Command("services.cli.tokens:tokens_revoke", "End an API token", "Access"),
-    "secrets list": Command("services.cli.secrets:secrets_list", "Names of secrets, and where they are", "Configuration"),
-    "secrets check": Command("services.cli.secrets:secrets_check", "Whether each can be fetched", "Configuration"),
-    "secrets rotate-key": Command(
-        "services.cli.secrets:secrets_rotate_key", "Encrypt with the active key from now on", "Configuration"
-    ),
     "audit verify": Command("services.cli.audit:audit_verify", "Whether the trail is what was written", "Audit"),
     "audit query": Command("services.cli.audit:audit_query", "Saved questions to the graph", "Audit"),
     "audit export": Command("services.cli.audit:audit_export", "The trail as JSON, CSV, OCSF or CEF", "Audit"),
     "audit prune": Command("services.cli.audit:audit_prune", "Take old entries away, with proof", "Audit"),
     "audit key": Command("services.cli.audit:audit_key", "The public key that signs anchors", "Audit"),
+    "secrets list": Command(
+        "services.cli.secrets:secrets_list", "Names of secrets, and where they are", "Configuration"
+    ),
+    "secrets check": Command("services.cli.secrets:secrets_check", "Whether each can be fetched", "Configuration"),
+    "secrets rotate-key": Command(
+        "services.cli.secrets:secrets_rotate_key", "Encrypt with the active key from now on", "Configuration"
+    ),
     "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
     "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
     "contracts": Command("services.cli.contracts:contracts", "Contracts as AsyncAPI and OpenAPI", "Configuration"),
@@ -164,9 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went away (| head): nothing more can be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is told in words
         if debug:
-            raise
+            _trace()
         return _complain(error)
 
 
@@ -235,6 +237,15 @@ def _run(name: str, arguments: Sequence[str], line: Line) -> int:
 
     set_options(GlobalOptions(Path(line.config) if line.config else None, line.debug))
     return run_command(name, resolve(name), arguments)
+
+
+def _trace() -> None:
+    """Where an error comes from, its causes too, and no secret in it."""
+    import traceback  # noqa: PLC0415 - keeps rb --help quick
+
+    from services.masking import masker  # noqa: PLC0415 - as above
+
+    print(masker.text(traceback.format_exc()), file=sys.stderr)
 
 
 def _complain(error: Exception) -> int:

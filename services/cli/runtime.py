@@ -140,7 +140,11 @@ def print_json(value: Any) -> None:
     """A result for machines, on standard output."""
     import orjson  # noqa: PLC0415 - keeps rb --help quick
 
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode())
+    from services.masking import masker  # noqa: PLC0415 - as above
+
+    typer.echo(
+        orjson.dumps(masker.data(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
+    )
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing") -> None:
@@ -149,12 +153,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    from services.masking import masker  # noqa: PLC0415 - as above
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for row in rows:
         # As text, never as markup: names come from outside.
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(masker.text(str(cell))) for cell in row))
     out = console()
     if table.row_count:
         out.print(table, soft_wrap=False)

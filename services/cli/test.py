@@ -159,13 +159,14 @@ async def _try(pack: LoadedPack, one: Scenario, lab: Lab, practice: Any) -> Resu
 
 
 def _write(results: list[Result], junit: Path | None, html: Path | None) -> None:
-    from services.testing import reports  # noqa: PLC0415 - keeps rb --help quick
+    from services.masking import masker  # noqa: PLC0415 - keeps rb --help quick
+    from services.testing import reports  # noqa: PLC0415 - as above
 
     try:
         if junit:
             junit.write_bytes(reports.junit(results))
         if html:
-            html.write_text(reports.html(results), "utf-8")
+            html.write_text(masker.text(reports.html(results)), "utf-8")
     except OSError as error:
         raise runtime.CommandError(f"the report cannot be written: {error}", 2) from error
 

@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from executor.errors import NotConfigured, Permanent, RemediationError, Unavailable
 from services.approvals.surface import ComeBackLater
+from services.masking import masker
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -90,7 +91,7 @@ class SlackApi:
         from slack_sdk.errors import SlackApiError, SlackClientError  # noqa: PLC0415 - see web_client
 
         try:
-            answer = await self.client.api_call(method, json=arguments)
+            answer = await self.client.api_call(method, json=masker.data(arguments))
         except (SlackApiError, SlackClientError, OSError, TimeoutError) as error:
             raise translated(error, about) from error
         data = answer.data

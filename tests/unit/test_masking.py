@@ -16,7 +16,7 @@ from services.masking import MASK, Masker
 
 SECRET = 'k9/+q"Zp <&>=Übung\\7'
 WRITTEN = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=9, max_size=60).filter(
-    lambda text: any(letter.isalpha() and letter.lower() > "f" for letter in text)
+    lambda text: any(letter.isalpha() and letter.lower() > "f" for letter in text) and text.lower() != "undefined"
 )
 
 
