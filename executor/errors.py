@@ -4,6 +4,7 @@ RemediationError
 ├── Permanent            retrying does not help
 │   ├── NotFound
 │   ├── Invalid          the API server refused the object
+│   │   ├── NotAdmitted  a policy, webhook or quota refused it
 │   │   └── Owned        another manager owns fields that a manifest wants to change
 │   ├── Forbidden
 │   ├── Drifted          the target changed since the plan was made
@@ -45,6 +46,10 @@ class NotFound(Permanent):
 
 class Invalid(Permanent):
     """The API server refused the object."""
+
+
+class NotAdmitted(Invalid):
+    """An admission policy, webhook or quota refused the object."""
 
 
 class Owned(Invalid):

@@ -32,8 +32,8 @@ def lost(write: Write, item: Item) -> int:
     if write.replicas is not None:
         found = max(0, available - write.replicas)
     if write.rolls:
-        found = max(found, available - (wanted - _at_once(item, wanted)))
-    return found
+        found = max(found, min(available, wanted) - (wanted - _at_once(item, wanted)))
+    return min(found, available)
 
 
 def replicas_of(item: Item) -> int:

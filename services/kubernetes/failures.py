@@ -10,14 +10,16 @@ from executor.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    NotAdmitted,
     NotFound,
     Owned,
     RemediationError,
     Unavailable,
 )
+from services.kubernetes.admission import refused_by_admission, unreached_webhooks
 
 OWN_MANAGER = "rootmend"
-_TOO_MANY, _SERVER_ERROR = 429, 500
+_REFUSED, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 _BY_STATUS: Mapping[int, type[RemediationError]] = {
     400: Invalid,
     401: Forbidden,
@@ -60,11 +62,15 @@ def failure(status: int, answer: Mapping[str, Any], what: str, *, eviction: bool
         error = FieldsOwned(text)
         error.only_by_us = all(f'"{OWN_MANAGER}"' in owner for owner in owners)
         return error
+    if _REFUSED <= status < _SERVER_ERROR and (refused := refused_by_admission(message)) is not None:
+        return NotAdmitted(f"{what}: {refused}")
     if any(cause.get("field") == "metadata.uid" for cause in causes):
         # A uid in a patch is a condition; the server calls it a change of an immutable field.
         return Conflict(text)
     if status == _TOO_MANY:
         return Blocked(text) if eviction else Unavailable(text)
     if status >= _SERVER_ERROR:
-        return Unavailable(text)
+        silent = ", ".join(dict.fromkeys(unreached_webhooks(message)))
+        advice = f" (the admission webhook {silent} does not answer: the server takes no such write until it does)"
+        return Unavailable(text + advice if silent else text)
     return _BY_STATUS.get(status, Invalid)(text)
