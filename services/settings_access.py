@@ -45,7 +45,7 @@ class Oidc(Group):
     def _only_asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in ASYMMETRIC:
-                raise ValueError(f"{name} is not accepted: choose from {', '.join(ASYMMETRIC)}")
+                raise ValueError(f"the signature {name} is not accepted: choose from {', '.join(ASYMMETRIC)}")
         return value
 
     @model_validator(mode="after")

@@ -17,9 +17,11 @@ DENIED = "access.denied"
 class AccessDenied(Exception):
     """The actor may not do this. The message names the missing permission and the roles that have it."""
 
-    def __init__(self, denied: Denied) -> None:
+    def __init__(self, denied: Denied, actor: Actor, entry: str) -> None:
         super().__init__(denied.reason)
         self.denied = denied
+        self.actor = actor
+        self.entry = entry
 
 
 class Door:
@@ -106,4 +108,4 @@ class Door:
         }
         if self._hooks is not None:
             self._hooks.event(DENIED, **facts)
-        raise AccessDenied(denied)
+        raise AccessDenied(denied, actor, entry)

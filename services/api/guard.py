@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.requests import Request
 
 from safety.access import Actor, Scope
 from safety.permissions import Permission
 from services.access.authenticator import Authenticator
+from services.access.denials import Trail, tell_denial
 from services.access.door import AccessDenied, Door
 from services.access.errors import IdentityUnavailable, Unauthenticated
 
@@ -41,11 +43,13 @@ class Guard:
     Args:
         authenticator: from a bearer token to an actor.
         door: the place that every entry point asks.
+        trail: told of each try that is denied; None where there is none.
     """
 
-    def __init__(self, authenticator: Authenticator, door: Door) -> None:
+    def __init__(self, authenticator: Authenticator, door: Door, trail: Trail | None = None) -> None:
         self._authenticator = authenticator
         self._door = door
+        self._trail = trail
 
     async def enter(self, request: Request, entry: str) -> Actor:
         """Let those pass who may; asked before anything of the body is read.
@@ -64,22 +68,24 @@ class Guard:
             raise Refused(401, str(error)) from error
         except IdentityUnavailable as error:
             raise Refused(503, f"nobody can be let in now: {error}") from error
-        try:
-            self._door.enter(actor, entry)
-        except AccessDenied as denied:
-            raise Refused(403, str(denied)) from denied
+        await self._ask(lambda: self._door.enter(actor, entry))
         return actor
 
-    def require(self, actor: Actor, permission: Permission, scope: Scope, entry: str) -> None:
+    async def require(self, actor: Actor, permission: Permission, scope: Scope, entry: str) -> None:
         """Ask again with what is acted on.
 
         Raises:
             Refused: with 403; names the permission and the roles that have it.
         """
+        await self._ask(lambda: self._door.require(actor, permission, scope, entry=entry))
+
+    async def _ask(self, question: Callable[[], None]) -> None:
         try:
-            self._door.require(actor, permission, scope, entry=entry)
-        except AccessDenied as denied:
-            raise Refused(403, str(denied)) from denied
+            question()
+        except AccessDenied as no:
+            if self._trail is not None:
+                await tell_denial(self._trail, no.entry, no.actor, no.denied)
+            raise Refused(403, str(no)) from no
 
 
 async def json_body(request: Request, limit: int, advice: str = "") -> bytes:

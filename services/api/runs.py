@@ -133,7 +133,7 @@ class RunsApi:
         name = request.path_params["id"]
         wanted = Permission.RUNBOOKS_DRY_RUN if asked.dry_run else Permission.RUNBOOKS_EXECUTE
         scope = Scope(self._tenant, self._cluster, asked.target.namespace if asked.target else None, name)
-        self._guard.require(actor, wanted, scope, _EXECUTE)
+        await self._guard.require(actor, wanted, scope, _EXECUTE)
         self._check(name, asked)
         made = self._made(name, asked, request.headers.get(IDEMPOTENCY), _asker(actor, asked.requested_by))
         await self._put(made)
@@ -191,7 +191,9 @@ class RunsApi:
         for story in await self._ledger.find(number, 10) if len(number) >= _LEAST else ():
             view = views.request_view(story)
             if view is not None and view.request_id == number:
-                self._guard.require(actor, Permission.EXECUTIONS_READ, scopes.of_decision(story.decision), _REQUEST)
+                await self._guard.require(
+                    actor, Permission.EXECUTIONS_READ, scopes.of_decision(story.decision), _REQUEST
+                )
                 return _answer(view)
         raise Refused(404, "no decision about this request is on record (yet)")
 
@@ -199,7 +201,9 @@ class RunsApi:
         number = request.path_params["id"]
         for story in await self._executions.tell(number):
             if story.record.id == number:
-                self._guard.require(actor, Permission.EXECUTIONS_READ, scopes.of_execution(story.record), _EXECUTION)
+                await self._guard.require(
+                    actor, Permission.EXECUTIONS_READ, scopes.of_execution(story.record), _EXECUTION
+                )
                 return _answer(views.execution_view(story))
         raise Refused(404, "no execution of this id is on record")
 

@@ -10,6 +10,7 @@ from executor.notify import Notifier
 from services.api.guard import Guard
 from services.api.receiver import Receiver
 from services.api.runs import RunsApi
+from services.audit.trail import Neo4jTrail
 from services.bootstrap.acting import asked_elsewhere, make_worker, world
 from services.bootstrap.deciding import make_decider, make_permits
 from services.bootstrap.parts import Parts, Role
@@ -99,6 +100,11 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
     return Pipeline(ingest, worker, tuple(duties))
 
 
+def make_guard(parts: Parts) -> Guard:
+    """What every endpoint asks of its callers."""
+    return Guard(parts.authenticator, parts.door, Neo4jTrail(parts.graph))
+
+
 def make_runs_api(parts: Parts) -> RunsApi | None:
     """Runbooks over REST; None where nobody could prove who they are."""
     settings = parts.settings
@@ -111,7 +117,7 @@ def make_runs_api(parts: Parts) -> RunsApi | None:
         ledger=parts.ledger,
         executions=parts.executions,
         clock=parts.clock,
-        guard=Guard(parts.authenticator, parts.door),
+        guard=make_guard(parts),
         tenant=settings.matching.default_tenant,
         cluster=settings.default_cluster,
         configured=settings.runbooks.parameters,
@@ -128,7 +134,7 @@ def make_receiver(parts: Parts) -> Receiver | None:
     return Receiver(
         parts.bus,
         settings.kafka.topics.alerts,
-        Guard(parts.authenticator, parts.door),
+        make_guard(parts),
         max_body_bytes=settings.api.max_body_bytes,
         produce_timeout_seconds=settings.api.produce_timeout_seconds,
     )

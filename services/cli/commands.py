@@ -74,9 +74,13 @@ def _synchronous(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
-        result = function(*args, **identity.enter(name, kwargs))
-        if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+        try:
+            result = function(*args, **identity.enter(name, kwargs))
+            if inspect.iscoroutine(result):
+                result = asyncio.run(result)
+        except identity.NotAllowed as refused:
+            identity.tell(refused)
+            raise
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise typer.Exit(result)
 

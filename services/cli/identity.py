@@ -13,10 +13,18 @@ from services.cli import runtime
 if TYPE_CHECKING:
     from safety.access import Actor, Scope
     from safety.permissions import Permission
-    from services.access.door import Door
+    from services.access.door import AccessDenied, Door
     from services.settings import Settings
 
 TOKEN = "ROOTMEND_TOKEN"  # noqa: S105 - the name of a variable
+
+
+class NotAllowed(runtime.CommandError):
+    """The caller lacks a permission; the message names it and the roles that have it."""
+
+    def __init__(self, why: AccessDenied) -> None:
+        super().__init__(f"not allowed: {why}")
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,23 @@ def _ask(question: Callable[[], None]) -> None:
     try:
         question()
     except AccessDenied as denied:
-        raise runtime.CommandError(f"not allowed: {denied}") from denied
+        raise NotAllowed(denied) from denied
+
+
+def tell(refused: NotAllowed) -> None:
+    """Put a denied try on record. Without the graph it stays what the caller was told."""
+    from services import logs  # noqa: PLC0415 - keeps rb --help quick
+    from services.access.denials import tell_denial  # noqa: PLC0415 - as above
+    from services.audit.trail import Neo4jTrail  # noqa: PLC0415 - as above
+
+    settings = runtime.settings_for()
+    logs.configure("error", settings.logging.format)  # that it could not be told is not the answer
+
+    async def work() -> None:
+        async with runtime.open_graph(settings) as graph:
+            await tell_denial(Neo4jTrail(graph), refused.why.entry, refused.why.actor, refused.why.denied)
+
+    runtime.run(work())
 
 
 def _of_this_machine(settings: Settings, *, configured: bool) -> Actor:

@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 
 from safety.access import Grant, Limits
+from safety.trail import SYSTEM, Entry, EntryKind
 from services.access.tokens import ApiToken
-from services.graph.connect import Graph
+from services.audit.trail import Neo4jTrail, Teller
+from services.graph.connect import Graph, Row
 from services.graph.values import instant
 
 
@@ -25,6 +27,7 @@ class Neo4jTokens:
 
     def __init__(self, graph: Graph, scope: str) -> None:
         self._graph = graph
+        self._trail = Neo4jTrail(graph)
         self._scope = scope
 
     async def create(self, token: ApiToken) -> None:
@@ -32,7 +35,11 @@ class Neo4jTokens:
         kept = {name: getattr(token, name) for name in token.__slots__ if name not in {"id", "grants"}}
         kept["grants"] = orjson.dumps([asdict(grant) for grant in token.grants]).decode()
         kept = {name: value for name, value in kept.items() if value is not None}
-        await self._graph.write_repeatable("token_create", id=token.id, scope=self._scope, token=kept)
+        roles = [f"{grant.role} ({grant.limits})" for grant in token.grants]
+        facts = {"name": token.name, "owner": token.owner, "roles": roles, "expires_at": token.expires_at}
+        told = Entry(EntryKind.TOKEN_CREATED, token.id, token.created_by, "", facts)
+        parameters = {"id": token.id, "scope": self._scope, "token": kept}
+        await self._trail.telling(("token_create", parameters), tell=lambda teller, _: teller.tell(SYSTEM, told))
 
     async def find(self, token_id: str) -> ApiToken | None:
         """See the port."""
@@ -45,10 +52,15 @@ class Neo4jTokens:
 
     async def revoke(self, token_id: str, by: str, reason: str, at: datetime) -> bool:
         """See the port."""
-        rows = await self._graph.write_repeatable(
-            "token_revoke", id=token_id, scope=self._scope, by=by, reason=reason, at=at
-        )
-        return bool(rows)
+        told = Entry(EntryKind.TOKEN_REVOKED, token_id, by, reason)
+        parameters = {"id": token_id, "scope": self._scope, "by": by, "reason": reason, "at": at}
+
+        def tell(teller: Teller, rows: Sequence[Sequence[Row]]) -> None:
+            if rows[0]:
+                teller.tell(SYSTEM, told)
+
+        (found,) = await self._trail.telling(("token_revoke", parameters), tell=tell)
+        return bool(found)
 
     async def used(self, token_id: str, at: datetime) -> None:
         """See the port."""
