@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 _PAGE = 500
 _OTHERS_SECONDS = 60.0
 _BACK = timedelta(days=1)
+_FIRST_BACK = timedelta(days=7)
 
 Announce = Callable[[bytes], Awaitable[None]]
 """Tells others of an anchor, given its line; it may fail."""
@@ -33,16 +34,26 @@ class Sealer:
         signer: signs them.
         seconds: between two anchors.
         announce: tells Kafka; left out, nobody is told.
+        doubt_seconds: how long a write whose answer was lost may still be under way; None for twice the time limit of
+            transactions.
     """
 
     def __init__(
-        self, graph: Graph, book: BookFile, signer: Signer, *, seconds: float = 10.0, announce: Announce | None = None
+        self,
+        graph: Graph,
+        book: BookFile,
+        signer: Signer,
+        *,
+        seconds: float = 10.0,
+        announce: Announce | None = None,
+        doubt_seconds: float | None = None,
     ) -> None:
         self._graph = graph
         self._book = book
         self._signer = signer
         self._seconds = seconds
         self._announce = announce
+        self._doubt = 2 * graph.seconds if doubt_seconds is None else doubt_seconds
         self._sealed: dict[str, int] = {}
         self._store = ""
         self._last_hash = ""
@@ -115,9 +126,9 @@ class Sealer:
 
     async def _settled(self) -> list[Head]:
         """Where segments in doubt ended, once no transaction can still be under way."""
-        now, waiting = self._now(), 2 * self._graph.seconds
+        now = self._now()
         doubtful: list[Segment] = list(self._graph.segments.doubtful)
-        ripe = [one for one in doubtful if now - self._doubted.setdefault(one.id, now) > waiting]
+        ripe = [one for one in doubtful if now - self._doubted.setdefault(one.id, now) > self._doubt]
         if not ripe:
             return []
         rows = await self._graph.read("audit_heads", segments=[segment.id for segment in ripe])
@@ -132,9 +143,9 @@ class Sealer:
         return list(found.values())
 
     async def _of_others(self, own: set[str]) -> dict[str, Head]:
-        """Heads of segments that other processes wrote, which may be gone: all at first, then those of the last day."""
+        """Heads of segments of others, which may be gone: those of the last week at first, then of the last day."""
         first = self._looked_at_others == float("-inf")
-        since, after, found = "" if first else spelled(datetime.now(UTC) - _BACK), "", {}
+        since, after, found = spelled(datetime.now(UTC) - (_FIRST_BACK if first else _BACK)), "", {}
         while True:
             rows = await self._graph.read("audit_segments", tenant="", since=since, after=after, limit=_PAGE)
             names = [row["segment"] for row in rows if row["segment"] not in own]

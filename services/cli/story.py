@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from executor.model import ExecutionRecord, Plan, PlannedStep, StepRun, Trigger
+    from executor.model import Evidence, ExecutionRecord, Plan, PlannedStep, StepRun, Trigger
     from matcher.model import Cause, Subject
     from safety.approvals import Approval
     from services.records import DecisionRecord, ExecutionStory, Story
@@ -76,7 +76,7 @@ def _story(story: Story) -> Iterator[str]:
     yield from _section("Target", _target(decision))
     yield from _section("Runbooks looked at", _candidates(decision))
     yield from _section("Policies", _policies(decision))
-    yield from _section("Decision", _answer(decision))
+    yield from _section("Decision", answer_lines(decision))
     yield from _section("Would have changed", decision.suggested)
     for told in story.executions:
         yield ""
@@ -98,14 +98,15 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _signal(story: Story) -> Iterator[str]:
     signal = story.decision.signal
-    yield f"{signal.reason} ({signal.severity}) about {_subject(signal.subject)}, cluster {signal.cluster}"
+    yield f"{signal.reason} ({signal.severity}) about {subject_text(signal.subject)}, cluster {signal.cluster}"
     more = f"; {story.repeat_count} inputs until {at(story.last_seen)}" if story.repeat_count > 1 else ""
     yield f"  first seen {at(story.decision.first_seen)}, event {signal.event_id}, tenant {signal.tenant}{more}"
     if signal.message:
         yield f"  {signal.message}"
 
 
-def _subject(subject: Subject) -> str:
+def subject_text(subject: Subject) -> str:
+    """An object for people."""
     place = f"{subject.namespace}/" if subject.namespace else ""
     return f"{subject.kind} {place}{subject.name or subject.uid}" if subject.kind else "an unknown object"
 
@@ -115,13 +116,14 @@ def _causes(decision: DecisionRecord) -> Iterator[str]:
     chosen = incident.cause if incident else None
     others = [c for c in decision.causes if chosen is None or c.event_id != chosen.event_id]
     for cause in [*([chosen] if chosen else []), *others]:
-        yield _cause(cause) + (" <- acted on" if cause is chosen and others else "")
+        yield cause_text(cause) + (" <- acted on" if cause is chosen and others else "")
 
 
-def _cause(cause: Cause) -> str:
+def cause_text(cause: Cause) -> str:
+    """A root cause with its confidence."""
     hops = "" if cause.hops is None else f", {cause.hops} {'hop' if cause.hops == 1 else 'hops'} away"
     score = f"confidence {cause.confidence:.2f} (raw {cause.raw_score:.2f} by {cause.writer}{hops})"
-    return f"{cause.reason} about {_subject(cause.subject)}, {score}"
+    return f"{cause.reason} about {subject_text(cause.subject)}, {score}"
 
 
 def _target(decision: DecisionRecord) -> Iterator[str]:
@@ -144,7 +146,8 @@ def _policies(decision: DecisionRecord) -> Iterator[str]:
         yield f"{use.id} (version {use.version}): {', '.join(use.decided) or 'decided nothing'}"
 
 
-def _answer(decision: DecisionRecord) -> Iterator[str]:
+def answer_lines(decision: DecisionRecord) -> Iterator[str]:
+    """What was decided, and why."""
     check = f" by the check '{decision.check}'" if decision.check else ""
     attempt = f", attempt {decision.attempt}" if decision.attempt > 1 else ""
     said = _NO_REFUSALS.get(decision.check) if decision.kind == "refusal" else None
@@ -163,7 +166,7 @@ def _number(value: float | str) -> str:
 
 def _execution(story: ExecutionStory) -> Iterator[str]:
     record = story.record
-    yield f"Execution {record.id}: {_ending(record)}"
+    yield f"Execution {record.id}: {ending_text(record)}"
     yield f"  runbook {record.plan.runbook_id} {record.plan.runbook_version} on {record.plan.target_key}"
     yield from (f"  {line}" for line in _times(story))
     for approval in story.approvals:
@@ -174,10 +177,10 @@ def _execution(story: ExecutionStory) -> Iterator[str]:
         yield from (f"    {line}" for line in _step(number, step))
     if record.steps:
         yield "  what happened"
-        yield from (f"    {_run(run)}" for run in record.steps)
+        yield from (f"    {run_text(run)}" for run in record.steps)
     if story.evidence:
         yield "  verification"
-        yield from (f"    {e.at:%H:%M:%S} {_HEALTH[e.healthy]}: {e.detail}" for e in story.evidence)
+        yield from (f"    {e.at:%H:%M:%S} {evidence_text(e)}" for e in story.evidence)
     yield from (f"  {line}" for line in _kpis(story))
     if record.error:
         yield f"  error: {record.error}"
@@ -208,6 +211,11 @@ def _trigger(trigger: Trigger) -> str:
     return " or ".join(parts) + (f", by {trigger.run}" if trigger.run else "")
 
 
+def evidence_text(evidence: Evidence) -> str:
+    """One look of the verification."""
+    return f"{_HEALTH[evidence.healthy]}: {evidence.detail}"
+
+
 def _kpis(story: ExecutionStory) -> Iterator[str]:
     """Promises and what came of them."""
     from executor.kpis import success_rate  # noqa: PLC0415 - keeps rb --help quick
@@ -221,7 +229,8 @@ def _kpis(story: ExecutionStory) -> Iterator[str]:
         yield f"KPI {rate.name}: {said}, promised at least {rate.limit:g}: {'kept' if rate.met else 'missed'}"
 
 
-def _ending(record: ExecutionRecord) -> str:
+def ending_text(record: ExecutionRecord) -> str:
+    """How an execution stands, or ended."""
     parts = [record.status.value.replace("_", " ")]
     parts += [record.outcome.value] if record.outcome else []
     parts += [f"verdict {record.verdict.value.replace('_', ' ')}"] if record.verdict else []
@@ -281,7 +290,8 @@ def _step(number: int, step: PlannedStep) -> Iterator[str]:
         yield f"   {f'{change.ref}: ' if change.ref else ''}{change.summary} [{undo}]"
 
 
-def _run(run: StepRun) -> str:
+def run_text(run: StepRun) -> str:
+    """One run of one step."""
     took = span(run.started_at, run.finished_at)
     phase = "" if run.phase == "step" else f"{run.phase}: "
     which = "" if run.item is None else f" (item {run.item})"
