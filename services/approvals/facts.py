@@ -152,7 +152,7 @@ def _cause(cause: Cause) -> str:
 def _blast(decision: DecisionRecord | None) -> str:
     numbers = decision.numbers if decision else {}
     count = numbers.get("blast_radius")
-    if count is None:
+    if not isinstance(count, int | float):
         return ""
     sources = [
         f"{numbers[name]:g} by the {label}" if isinstance(numbers.get(name), int | float) else ""
@@ -161,7 +161,7 @@ def _blast(decision: DecisionRecord | None) -> str:
     pods = numbers.get("namespace_pods")
     share = f"; {pods:g} pods are in its namespaces" if isinstance(pods, int | float) else ""
     named = ", ".join(filter(None, sources))
-    return f"{count} affected" + (f" ({named})" if named else "") + share
+    return f"{count:g} affected" + (f" ({named})" if named else "") + share
 
 
 def _writes(record: ExecutionRecord, redact: Redact) -> Iterator[Write]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 SECTION = 3_000
 HEADER = 150
 _MARK = "…"
+_SPARE = 4
+"""Only the beginning of a long text is looked at; what is left out of it as invisible is seldom more than this."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _BRACKETS = {"<": "\u2039", ">": "\u203a"}
 _BACKTICK = "\u02cb"
@@ -33,18 +35,18 @@ def clean(value: object) -> str:
 
 def escaped(value: object, most: int) -> str:
     """One line with Slack's three special characters written out, cut to a length."""
-    return _cut((_ENTITIES.get(char, char) for char in clean(value)), most)
+    return _cut((_ENTITIES.get(char, char) for char in clean(str(value)[: most * _SPARE])), most)
 
 
 def code(value: object, most: int = 300) -> str:
     """A value inside a line: code, in which nothing is formatted or linked. Empty for nothing."""
-    inside = escaped(clean(value).replace("`", _BACKTICK), most - 2)
+    inside = escaped(str(value)[: most * _SPARE].replace("`", _BACKTICK), most - 2)
     return f"`{inside}`" if inside else ""
 
 
 def plain(value: object, most: int) -> str:
     """For text objects of type ``plain_text``, which know no entities."""
-    return _cut((_BRACKETS.get(char, char) for char in clean(value)), most)
+    return _cut((_BRACKETS.get(char, char) for char in clean(str(value)[: most * _SPARE])), most)
 
 
 def block_of(lines: Iterable[str], most: int) -> str:
@@ -54,7 +56,7 @@ def block_of(lines: Iterable[str], most: int) -> str:
     dropped = 0
     for line in lines:
         # Only the beginning of a line says whether it is added or removed, so that is kept.
-        text = escaped(line.replace("`", _BACKTICK), 400)
+        text = "" if dropped else escaped(line[: 400 * _SPARE].replace("`", _BACKTICK), 400)
         if dropped or size(text) + 1 > room:
             dropped += 1
             continue
