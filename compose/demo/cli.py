@@ -95,6 +95,7 @@ async def perform(addresses: "Addresses", scenarios: "list[Scenario]", *, keep: 
     from compose.demo.report import Report, audits, counted  # noqa: PLC0415 - see the module's docstring
     from compose.demo.scenarios import play_all  # noqa: PLC0415 - see the module's docstring
     from compose.demo.show import Show  # noqa: PLC0415 - see the module's docstring
+    from compose.demo.tampering import tamper  # noqa: PLC0415 - see the module's docstring
     from compose.demo.theatre import staged  # noqa: PLC0415 - see the module's docstring
 
     began = time.monotonic()
@@ -103,6 +104,8 @@ async def perform(addresses: "Addresses", scenarios: "list[Scenario]", *, keep: 
         with Show(board, quiet=quiet) as show:
             show.say(f"run {scene.run.mark}: namespace {scene.run.namespace}, log {scene.run.log}")
             results = await play_all(scenarios, scene)
+            show.say("somebody changes the audit trail in the graph; rb audit verify looks for it")
+            results.append(await tamper(scene))
         return Report(
             results=results,
             audits=await audits(scene.graph, scene.run),

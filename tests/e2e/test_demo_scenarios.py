@@ -9,6 +9,7 @@ from compose import stack as local
 from compose.demo.board import Board
 from compose.demo.leaks import places_of
 from compose.demo.scenarios import ALL, play_all
+from compose.demo.tampering import tamper
 from compose.demo.theatre import staged
 from executor.actions import default_actions
 from services.graph.connect import GraphSettings, connect
@@ -98,3 +99,11 @@ async def recordings_of(graph, incident_ids):
                 used = execution["plan"]["runbook_id"], execution["plan"]["runbook_sha"]
                 found.append(Recording(incident, execution, texts[used]))
     return found
+
+
+async def test_invariant_11_a_change_of_the_record_is_found_and_named(played):
+    """One property of one entry, by somebody who can write to the graph."""
+    scene, _ = played
+    result = await tamper(scene)
+    assert result.problem == ""
+    assert "rb audit verify: changed" in result.decision

@@ -213,8 +213,8 @@ def test_wrong_options_are_told():
 def test_items_and_attempts_are_told_one_by_one():
     """Who reads the story sees which item it was, and how often it was tried."""
     lines = [
-        story._run(step_run("x", 0, StepStatus.SUCCEEDED, item=2, attempt=3)),
-        story._run(step_run("x", 0, StepStatus.FAILED, error="no quota")),
+        story.run_text(step_run("x", 0, StepStatus.SUCCEEDED, item=2, attempt=3)),
+        story.run_text(step_run("x", 0, StepStatus.FAILED, error="no quota")),
     ]
     assert lines[0].endswith("Raise the memory limit (item 2): succeeded, attempt 3")
     assert lines[1].endswith("Raise the memory limit: failed, no quota")
