@@ -24,7 +24,7 @@ from services.intake.fields import Envelope
 from services.intake.run_request import RunRequest, from_run_request
 from services.intake.settings import IntakeSettings
 from services.pipeline.cases import Case, Located
-from services.pipeline.permit import Permits, Proposal
+from services.pipeline.permit import Permits, Planned, Proposal
 from services.records import DecisionRecord
 
 _HISTORY_SECONDS = 5.0
@@ -141,28 +141,51 @@ class Forecaster:
             LiveUnavailable: the cluster did not answer.
         """
         now = self._clock.now()
+        proposal = await self._proposed(request, now)
+        told = Forecast(request.runbook.id)
+        if isinstance(proposal, str):
+            return replace(told, problem=proposal)
+        chosen, target = proposal.match.runbook.runbook, proposal.match.incident.target
+        told = replace(told, name=chosen.name, version=chosen.version, type=chosen.type.value, target=_named(target))
+        planned = await self._permits.prepare(proposal, now)
+        if isinstance(planned, DecisionRecord):
+            return replace(told, problem=f"{planned.check}: {planned.message}")
+        refused = await self._rehearse(planned.plan)
+        durations = await self._known(chosen.id, proposal.match.incident.tenant)
+        gate, says = _gate(self._permits.foreseen(planned))
+        steps = tuple(_step(step, refused, durations) for step in planned.plan.steps)
+        return replace(told, plan=planned.plan, steps=steps, gate=gate, gate_says=says, durations=durations)
+
+    async def planned(self, request: RunRequest) -> Planned | str:
+        """The plan with what it would affect, or why there is none.
+
+        Raises:
+            LiveUnavailable: the cluster did not answer.
+        """
+        now = self._clock.now()
+        proposal = await self._proposed(request, now)
+        if isinstance(proposal, str):
+            return proposal
+        planned = await self._permits.prepare(proposal, now)
+        return f"{planned.check}: {planned.message}" if isinstance(planned, DecisionRecord) else planned
+
+    def foreseen(self, planned: Planned) -> Refusal | ApprovalNeeded | None:
+        """What the gate would say to a plan."""
+        return self._permits.foreseen(planned)
+
+    async def _proposed(self, request: RunRequest, now: datetime) -> Proposal | str:
+        """What the gate would be asked about, or why nothing would be done."""
         received = _received(request, now)
         diagnosis = asked_for(received.signal)
         target = await self._targets.resolve(diagnosis.causes[0], received.signal)
-        told = Forecast(request.runbook.id)
         if isinstance(target, NoTarget):
-            return replace(told, problem=target.reason)
+            return target.reason
         located = Located(Case(fold([received])[0]), diagnosis, target)
         opened = join_or_open(received.signal, located.cause, target, None, timedelta(0), timedelta(0))
         answer = self._index.select(opened.incident)
         if isinstance(answer, NoMatch):
-            return replace(told, problem=answer.reason)
-        chosen = answer.runbook.runbook
-        told = replace(told, name=chosen.name, version=chosen.version, type=chosen.type.value, target=_named(target))
-        number = decision_id(received.signal.tenant, opened.incident.id)
-        planned = await self._permits.prepare(Proposal(located, answer, number, 1), now)
-        if isinstance(planned, DecisionRecord):
-            return replace(told, problem=f"{planned.check}: {planned.message}")
-        refused = await self._rehearse(planned.plan)
-        durations = await self._known(chosen.id, received.signal.tenant)
-        gate, says = _gate(self._permits.foreseen(planned))
-        steps = tuple(_step(step, refused, durations) for step in planned.plan.steps)
-        return replace(told, plan=planned.plan, steps=steps, gate=gate, gate_says=says, durations=durations)
+            return answer.reason
+        return Proposal(located, answer, decision_id(received.signal.tenant, opened.incident.id), 1)
 
     async def _known(self, runbook_id: str, tenant: str) -> Durations:
         """Without the graph there is no history; that stops nobody from looking."""

@@ -84,6 +84,8 @@ COMMANDS: dict[str, Command] = {
     "autonomy history": Command("services.cli.autonomy:autonomy_history", "Every move of a runbook", "Policies"),
     "explain": Command("services.cli.explain:explain", "What happened and why, also why nothing did", "Inspect"),
     "timeline": Command("services.cli.timeline:timeline", "One incident in the order in which it happened", "Inspect"),
+    "blast-radius": Command("services.cli.blast:blast_radius", "What a runbook would affect, as a tree", "Inspect"),
+    "freeze list": Command("services.cli.freeze:freeze_list", "Periods in which nothing is changed", "Inspect"),
     "executions list": Command("services.cli.executions:executions_list", "Executions, newest first", "Inspect"),
     "executions show": Command("services.cli.executions:executions_show", "One execution with its steps", "Inspect"),
     "incidents export": Command("services.cli.incidents:incidents_export", "Recorded incidents as a file", "Inspect"),

@@ -92,6 +92,22 @@ class Neo4jBlastRadius:
         note = f"the graph does not know {', '.join(unknown)}: counted as one each" if unknown else ""
         return BlastCount(len(merged(counted)), note, age)
 
+    async def edges(self, touched: Sequence[str], tenant: str, cluster: str = "") -> Sequence[tuple[str, str, str]]:
+        """How the graph ties others to these objects: the object, the kind of edge, and what hangs on it.
+
+        Raises:
+            GraphUnavailable, GraphRejected.
+        """
+        rows = await self._graph.read(
+            "blast_edges",
+            touched=[{"n": number, "rids": list(rids(_subject(one)))} for number, one in enumerate(touched)],
+            tenant=tenant,
+            untagged=tenant == self._default_tenant,
+            cluster=cluster,
+        )
+        found = [(touched[row["n"]], str(row["how"]), _text(subject_of(row))) for row in rows]
+        return [edge for edge in dict.fromkeys(found) if edge[2]]
+
     async def _rows(self, asked: Sequence[Subject], tenant: str, cluster: str) -> list[Mapping[str, Any]]:
         if not asked:
             return []
