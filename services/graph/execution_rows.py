@@ -79,10 +79,9 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
 
 def _kept(name: str, text: str | None, about: str) -> Properties:
     """A text that must come back as it was: where it holds secrets it is shown masked, and kept encrypted beside."""
-    if text is None:
-        return {name: None}
-    shown, envelope = sealer.kept(text, f"{name} of {about}")
-    return {name: shown, f"{name}{SEALED}": envelope, "sealed_with": key_id_of(envelope)} if envelope else {name: shown}
+    shown, envelope = (None, None) if text is None else sealer.kept(text, f"{name} of {about}")
+    # Written even when there is none: an envelope of an earlier text must not stay beside this one.
+    return {name: shown, f"{name}{SEALED}": envelope, "sealed_with": key_id_of(envelope) if envelope else None}
 
 
 def _whole(name: str, row: Mapping[str, Any], *, shown: bool) -> str:

@@ -166,7 +166,7 @@ class Served:
                 raise AssertionError(f"rb serve ended: {log.read_text()[-3000:]}")
             return bool(process.log("service.ready"))
 
-        await until(ready, "rb serve is ready", 90)
+        await until(ready, "rb serve is ready", 180)
         return process
 
     async def rb(self, *words: str) -> subprocess.CompletedProcess[str]:
