@@ -66,24 +66,38 @@ class Yes:
     choice: str = ""
 
 
-def person(name: str) -> str:
-    """A name as it is compared: nobody becomes two people by another spelling."""
-    return name.strip().casefold()
+def person(identity: str) -> str:
+    """An id as people are counted: nobody becomes two people by another spelling.
+
+    Only for counting. Whether somebody is the user whom a rule names is asked letter by letter (``is_user``), so that
+    nobody becomes somebody else by another spelling either.
+    """
+    return identity.strip().casefold()
 
 
-def missing(rule: Rule, names: Iterable[str]) -> str:
+def is_user(approver: Approver, identity: str) -> bool:
+    """Whether an id is the very user whom a rule names."""
+    return approver.type == USER and approver.value.strip() == identity.strip()
+
+
+def missing(rule: Rule, identities: Iterable[str]) -> str:
     """Who still has to say yes for a rule, in words; empty when nobody has to.
 
     Every entry counts: a required user in person, of the other users one, and of each role, group or team as many
     people as it asks for, each counted once.
+
+    Args:
+        rule: of the runbook.
+        identities: ids of those who said yes, as ``Actor.person`` has them.
     """
-    people = {person(name) for name in names}
+    said_by = tuple(identities)
+    people = {person(each) for each in said_by}
     required = [each for each in rule.approvers if each.type == USER and each.required]
     optional = [each for each in rule.approvers if each.type == USER and not each.required]
     others = [each for each in rule.approvers if each.type != USER]
-    lacking = [each.value for each in required if person(each.value) not in people]
+    lacking = [each.value for each in required if not any(is_user(each, one) for one in said_by)]
     left = people - {person(each.value) for each in required}
-    said = sorted(left & {person(each.value) for each in optional})
+    said = sorted(left & {person(one) for one in said_by if any(is_user(each, one) for each in optional)})
     if optional and not said:
         lacking.append(" or ".join(each.value for each in optional))
     left -= set(said[:1])

@@ -69,11 +69,17 @@ class Directory:
             name: display name, for people to read; it gives no right.
         """
         identity = self._slack.get(member)
-        if identity is None:
-            return Actor(ActorKind.SLACK, member, name)
-        person = self._people[identity]
-        shown = person.name or name or identity
-        return Actor(ActorKind.SLACK, member, shown, frozenset(person.groups), owner=identity)
+        return Actor(ActorKind.SLACK, member, name) if identity is None else self.standing_for(member, identity)
+
+    @property
+    def slack_members(self) -> dict[str, str]:
+        """Ids of people by their Slack member ids."""
+        return dict(self._slack)
+
+    def standing_for(self, member: str, identity: str) -> Actor:
+        """A Slack account that was tied to a person by other means, with the person's name and groups."""
+        person = self._people.get(identity, Person())
+        return Actor(ActorKind.SLACK, member, person.name or identity, frozenset(person.groups), owner=identity)
 
     def mail(self, address: str) -> Actor | None:
         """The user of an address that was proven, such as by a signed link; None for a stranger."""

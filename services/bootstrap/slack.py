@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from safety.access import single_operator
 from services.api.interactions import Interactions
 from services.approvals.answering import Answering
 from services.approvals.keeper import Keeper
@@ -85,14 +84,14 @@ def _clicks(parts: Parts, api: SlackApi, keeper: Keeper | None) -> Clicks:
     answering = Answering(
         approvals=parts.approvals,
         executions=parts.executions,
-        access=single_operator(),
+        access=parts.door.access,
         publisher=parts.bus,
         topics=parts.settings.kafka.topics,
         clock=parts.clock,
     )
     return Clicks(
         api=api,
-        who=SettingsWho(parts.settings.slack.users, api, parts.clock),
+        who=SettingsWho(parts.settings.slack.users, api, parts.clock, parts.directory),
         answering=answering,
         approvals=parts.approvals,
         ledger=parts.ledger,

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from executor.errors import RemediationError
 from executor.ports import Clock
-from safety.access import Actor, ActorKind
+from safety.access import Actor
+from services.access.identities import Directory
 from services.slack.client import SlackApi
 
 _REMEMBERED_SECONDS = 60.0
@@ -39,10 +40,14 @@ class SettingsWho:
     Args:
         users: person by user id or mail address.
         api: looks addresses up; it is asked only when the settings name any.
+        directory: the people of ``access.people``, whose accounts count too, and who are in groups.
     """
 
-    def __init__(self, users: Mapping[str, str], api: SlackApi, clock: Clock) -> None:
-        self._by_id = {key: person for key, person in users.items() if "@" not in key}
+    def __init__(
+        self, users: Mapping[str, str], api: SlackApi, clock: Clock, directory: Directory | None = None
+    ) -> None:
+        self._directory = directory or Directory()
+        self._by_id = self._directory.slack_members | {key: who for key, who in users.items() if "@" not in key}
         self._by_mail = {key.casefold(): person for key, person in users.items() if "@" in key}
         self._api = api
         self._clock = clock
@@ -51,13 +56,13 @@ class SettingsWho:
     async def actor(self, user_id: str) -> Actor:
         """See the port."""
         if user_id in self._by_id:
-            return _actor(user_id, self._by_id[user_id])
+            return self._directory.standing_for(user_id, self._by_id[user_id])
         if not user_id or not self._by_mail:
             raise UnknownPerson("your Slack account is not tied to a person (slack.users in Rootmend's settings)")
         until, known = self._known.get(user_id, (0.0, None))
         if known is not None and self._clock.monotonic() < until:
             return known
-        found = _actor(user_id, await self._by_address(user_id))
+        found = self._directory.standing_for(user_id, await self._by_address(user_id))
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         self._known[user_id] = (self._clock.monotonic() + _REMEMBERED_SECONDS, found)
@@ -85,7 +90,3 @@ def _address(user: Mapping[str, Any]) -> str:
     profile = user.get("profile")
     address = profile.get("email") if isinstance(profile, Mapping) else None
     return address if isinstance(address, str) else ""
-
-
-def _actor(user_id: str, person: str) -> Actor:
-    return Actor(ActorKind.SLACK, user_id, name=person, owner=person)
