@@ -1,4 +1,4 @@
-// How many entries there are.
-// Parameters: $tenant (empty for all). Returns: entries.
-MATCH (a:AuditEntry) WHERE $tenant = '' OR a.tenant = $tenant
+// How many entries a tenant has.
+// Parameters: $tenant. Returns: entries.
+MATCH (a:AuditEntry {tenant: $tenant}) WHERE a.at IS NOT NULL
 RETURN count(a) AS entries

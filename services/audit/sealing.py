@@ -49,7 +49,7 @@ class Sealer:
         doubt_seconds: float | None = None,
     ) -> None:
         self._graph = graph
-        self._book = book
+        self.book = book
         self._signer = signer
         self._seconds = seconds
         self._announce = announce
@@ -108,7 +108,7 @@ class Sealer:
         self, heads: tuple[Head, ...], stones: tuple[Tombstone, ...], closed: tuple[str, ...] = ()
     ) -> Anchor:
         seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones, closed)
-        made = await asyncio.to_thread(self._book.append, seal, self._signer)
+        made = await asyncio.to_thread(self.book.append, seal, self._signer)
         self._last_hash = made.hash
         self._sealed |= {head.segment: head.seq for head in heads}
         if self._announce is not None:

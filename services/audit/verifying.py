@@ -87,7 +87,8 @@ class Verification:
             GraphUnavailable: nothing can be said.
         """
         report = Report(tenant)
-        expected = (await self._graph.read("audit_count", tenant=tenant))[0]["entries"]
+        counted = self._graph.read("audit_count", tenant=tenant) if tenant else self._graph.read("audit_count_all")
+        expected = (await counted)[0]["entries"]
         store = str((await self._graph.read("audit_store"))[0]["id"])
         sealed = await asyncio.to_thread(self._read, store, report)
         self.buried = {name: stone for name, stone in sealed.pruned.items() if tenant in {"", stone.tenant}}

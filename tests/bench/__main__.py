@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import command, decide, latency, machine, memory, report
+from tests.bench import audit, command, decide, latency, machine, memory, report
 from tests.bench.site import site
 
-PARTS = ("help", "latency", "decide", "memory")
+PARTS = ("help", "latency", "decide", "memory", "audit")
 _RESULTS = Path(__file__).with_name("results")
 
 
@@ -26,6 +26,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runbooks", type=int, default=1000, help="runbooks for start and memory (1000)")
     parser.add_argument("--patience", type=float, default=0, help="seconds that a round waits for a quiet machine (0)")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be given several times")
+    parser.add_argument(
+        "--entries", type=int, action="append", help="size of the audit trail, several times to see it grow (10000)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     return parser.parse_args(given)
 
@@ -36,7 +39,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"began": began.isoformat(), "machine": machine.describe(), "load_before": machine.load()}
     if "help" in parts:
         result["help"] = command.measure()
-    if set(parts) - {"help"}:
+    if "audit" in parts:
+        result["audit"] = await audit.measure(options.entries or [10_000])
+    if set(parts) - {"help", "audit"}:
         async with site(options.workloads) as place:
             if "latency" in parts:
                 result["latency"] = await latency.measure(

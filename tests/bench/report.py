@@ -41,6 +41,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[Line]:
         yield from _decide(found)
     if found := result.get("memory"):
         yield from _memory(found)
+    for one in result.get("audit") or ():
+        yield from _audit(one)
     if found := result.get("help"):
         yield "rb --help", f"p50 {found['p50']:.0f} ms, worst {found['worst']:.0f} ms of {found['count']}", "< 300 ms"
 
@@ -84,6 +86,14 @@ def _memory(found: Mapping[str, Any]) -> Iterator[Line]:
     yield f"resident {books}, after start", f"{max(found['resident_mb_after_start']):.0f} MB", "< 200 MB"
     after, peak = found["resident_mb_after_messages"], found["resident_mb_peak"]
     yield f"resident after {found['messages']} messages", f"{after:.0f} MB (peak {peak:.0f} MB)", "< 200 MB"
+
+
+def _audit(found: Mapping[str, Any]) -> Iterator[Line]:
+    size = f"{found['entries']:,} entries"
+    one = f"p50 {found['append_one_ms']:.1f}  p99 {found['append_one_p99_ms']:.1f} ms"
+    yield f"audit entry appended, at {size}", f"{one}; in batches {found['append_batch_per_second']:,}/s", "constant"
+    checked = f"{found['verify_seconds']:.1f} s, {found['verify_per_second']:,}/s"
+    yield f"audit trail checked, {size}", checked, f"memory grew {found['verify_grew_mb']:.0f} MB"
 
 
 def _many(values: list[float]) -> str:

@@ -62,8 +62,9 @@ class MemoryEntries:
             case "audit_store":
                 return [{"id": STORE}]
             case "audit_count":
-                tenant = given["tenant"]
-                return [{"entries": sum(tenant in {"", self.nodes[n].get("tenant")} for n in self.there)}]
+                return [{"entries": sum(self.nodes[n].get("tenant") == given["tenant"] for n in self.there)}]
+            case "audit_count_all":
+                return [{"entries": len(self.there)}]
             case "audit_segments_after":
                 names = {self.nodes[n].get("segment") for n in self.there if self._seq(n) is not None}
                 later = sorted(one for one in names if isinstance(one, str) and one > given["after"])
