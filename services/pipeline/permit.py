@@ -210,6 +210,15 @@ class Permits:
         execution = self._execution(planned, Status.WAITING_APPROVAL, now)
         return replace(record, suggestion=as_suggestion(execution, would, self._suggestions))
 
+    def _suggested(self, planned: Planned, refusal: Refusal, now: datetime) -> DecisionRecord:
+        """A refusal; people are told of the patch that would last, where the policy suggests it."""
+        record = self._refused(planned.proposal, refusal, now, planned)
+        patch = str(refusal.numbers.get("suggestion", ""))
+        if not patch:
+            return record
+        execution = self._execution(planned, Status.WAITING_APPROVAL, now)
+        return replace(record, suggested=(patch,), suggestion=as_suggestion(execution, (patch,), self._suggestions))
+
     def foreseen(self, planned: Planned) -> Refusal | ApprovalNeeded | None:
         """What the gate will say, as far as it depends on the plan alone: its memory (locks, rates) is not asked."""
         return self._held(planned) or policy.decide(planned.request, self._policy)
@@ -291,7 +300,7 @@ class Permits:
     def _decision(self, planned: Planned, answer: Answer, now: datetime) -> DecisionRecord:
         proposal = planned.proposal
         if isinstance(answer, Refusal):
-            return self._refused(proposal, answer, now, planned)
+            return self._suggested(planned, answer, now)
         if isinstance(answer, Permit):
             return self._record(
                 proposal,
