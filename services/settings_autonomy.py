@@ -51,6 +51,20 @@ class ThresholdSettings(Group):
         return Threshold(self.executions, self.lower_bound, self.needs_human)
 
 
+class ToSuggest(ThresholdSettings):
+    """What it takes to get from observe to suggest."""
+
+    executions: int = Field(1, ge=1, description="Least executions that were carried through, as evidence")
+    lower_bound: float = Field(0.05, gt=0, le=1, description="As for to_auto")
+
+
+class ToApprove(ThresholdSettings):
+    """What it takes to get from suggest to approve."""
+
+    executions: int = Field(3, ge=1, description="Least executions that were carried through, as evidence")
+    lower_bound: float = Field(0.4, gt=0, le=1, description="As for to_auto")
+
+
 class AutonomySettings(Group):
     """What a runbook may do by itself: observe, suggest, approve, auto. Earned by verified fixes."""
 
@@ -58,18 +72,14 @@ class AutonomySettings(Group):
         True, description="Off: every runbook runs by itself as far as its own rules let it, and a warning says so"
     )
     start: Rung = Field(Rung.APPROVE, description="Rung of a runbook about which nothing is on record")
-    runbooks: dict[str, Rung] = Field({}, description="Other first rungs, by runbook id or glob; the first match counts")
+    runbooks: dict[str, Rung] = Field({}, description="Other first rungs, by runbook id or glob; the first counts")
     window: Duration = Field(timedelta(days=30), description="Older evidence no longer counts")
     confidence: float = Field(0.95, gt=0, lt=1, description="Of the lower bound, two-sided")
     suggest_after: int = Field(
         2, ge=1, description="So many not_fixed, failures and rollbacks within the window drop a runbook to suggest"
     )
-    to_suggest: ThresholdSettings = Field(
-        ThresholdSettings(executions=1, lower_bound=0.05, needs_human=True), description="From observe to suggest"
-    )
-    to_approve: ThresholdSettings = Field(
-        ThresholdSettings(executions=3, lower_bound=0.4, needs_human=True), description="From suggest to approve"
-    )
+    to_suggest: ToSuggest = Field(ToSuggest(), description="From observe to suggest")
+    to_approve: ToApprove = Field(ToApprove(), description="From suggest to approve")
     to_auto: ThresholdSettings = Field(ThresholdSettings(), description="From approve to auto")
     channel: str = Field("", description="Slack channel of suggestions whose runbook names none; empty: slack.channel")
 

@@ -61,6 +61,8 @@ class AutonomyKeeper:
         standings = dict(await self._store.standings())
         changed = await self._read()
         changed |= {climber for climber, standing in standings.items() if standing != before.get(climber)}
+        for climber in sorted(changed & standings.keys()):
+            self._tell_followed(climber, before.get(climber) or self.first(climber), standings[climber])
         for climber in self._due(changed, standings):
             standing = standings.get(climber) or self.first(climber)
             ended = tuple(self._evidence.get(climber, {}).values())
@@ -92,6 +94,13 @@ class AutonomyKeeper:
             if any(one.at < oldest for one in known.values()):
                 self._evidence[climber] = {number: one for number, one in known.items() if one.at >= oldest}
         return changed
+
+    @staticmethod
+    def _tell_followed(climber: Climber, before: Standing, now: Standing) -> None:
+        """Somebody else has moved it: a person, or another process."""
+        if before.rung is not now.rung:
+            names = {"tenant": climber.tenant, "runbook": climber.runbook, "target_kind": climber.kind}
+            log.info("autonomy.followed", **names, after=now.rung.value, by=now.by, why=now.reason)
 
     def _tell(self, move: Move) -> None:
         tell = log.info if move.promotes else log.warning

@@ -228,9 +228,9 @@ class Permits:
         incident = proposal.match.incident
         sources = self._sources(incident.tenant, incident.cluster)
         ruling = await self._rulings.before_plan(proposal.match, lambda: labels_of(incident, sources), now)
-        if isinstance(ruling, Refusal):
-            return self._refused(proposal, ruling, now)
         proposal = replace(proposal, ruling=ruling)
+        if ruling.no:
+            return self._refused(proposal, ruling.no, now)
         request = await self._with_freezes(ruling.on(self._request(proposal)), now)
         for check in EARLY:
             if refusal := check(request, policy.in_force(request, self._policy)):
@@ -250,16 +250,16 @@ class Permits:
         """A plan with the gate's question about it."""
         incident = proposal.match.incident
         ruled = await self._ruled(proposal, ruling, plan, now)
-        if isinstance(ruled, Refusal):
-            return self._refused(proposal, ruled, now)
         proposal = replace(proposal, ruling=ruled)
+        if ruled.no:
+            return self._refused(proposal, ruled.no, now)
         sources = self._sources(incident.tenant, incident.cluster)
         request = await self._with_freezes(ruled.on(self._request(proposal)), now)
         asked = await self._measured(request, plan, sources)
         asked = replace(asked, approval_reasons=(*asked.approval_reasons, *ruled.asks(plan)))
         return Planned(proposal, plan, by_the_runbook(asked, proposal.match.runbook.runbook, plan))
 
-    async def _ruled(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Ruling | Refusal:
+    async def _ruled(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Ruling:
         """The ruling with what holds in the other namespaces that the plan writes to."""
         incident, labels = proposal.match.incident, None
         if self._rulings.needs_labels_for(proposal.match, plan):

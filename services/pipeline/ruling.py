@@ -77,6 +77,7 @@ class Ruling:
         limited: some policy is in force, so that the limits of the question are those that it resolved.
         runbook: its id.
         earned: the rung that the runbook has earned, before any ceiling; None where nothing has to be earned.
+        no: why nothing may be done about the match; None when something may.
     """
 
     resolved: Resolved
@@ -85,6 +86,7 @@ class Ruling:
     limited: bool
     runbook: str = ""
     earned: Rung | None = None
+    no: Refusal | None = None
 
     @property
     def noted(self) -> dict[str, float | str]:
@@ -137,8 +139,8 @@ class Rulings:
         self._rungs = rungs or NoLadder()
         self._unsigned = unsigned
 
-    async def before_plan(self, match: Match, labels: Labels, now: datetime) -> Ruling | Refusal:
-        """What holds for a match, or why nothing may be done about it.
+    async def before_plan(self, match: Match, labels: Labels, now: datetime) -> Ruling:
+        """What holds for a match.
 
         Args:
             match: incident and runbook.
@@ -150,17 +152,13 @@ class Rulings:
             facts = replace(facts, labels=await labels())
         resolved = policies.resolve(facts)
         if isinstance(resolved, Refusal):
-            return resolved
-        if no := self._stopped(resolved, match.runbook, now):
-            return no
-        standing = self._standing(match)
-        if standing is None:
-            return Refusal(RUNG_UNKNOWN, "it was not read yet on which rung the runbook stands")
-        return _ruling(resolved, standing, match, limited=bool(policies.policies))
+            return replace(NO_RULING, no=resolved)
+        ruling = self._ruling(resolved, match, limited=bool(policies.policies))
+        return replace(ruling, no=self._stopped(resolved, match.runbook, now) or ruling.no)
 
     def after_plan(
         self, ruling: Ruling, match: Match, plan: Plan, labels: Mapping[str, str] | None, now: datetime
-    ) -> Ruling | Refusal:
+    ) -> Ruling:
         """The same with the namespaces that the plan writes to beside the target's own: the strictest counts."""
         policies, own = self._policies(), match.incident.target.namespace
         others = [namespace for namespace in plan.namespaces if namespace != own]
@@ -170,22 +168,23 @@ class Rulings:
         for namespace in others:
             resolved = policies.resolve(replace(facts_of(match), namespace=namespace, labels=labels))
             if isinstance(resolved, Refusal):
-                return resolved
+                return replace(ruling, no=resolved)
             found.append(resolved)
-        together = strictest(found)
-        if no := self._stopped(together, match.runbook, now):
-            return no
-        standing = self._standing(match)
-        return _ruling(together, standing, match, limited=True) if standing else ruling
+        together = self._ruling(strictest(found), match, limited=True)
+        return replace(together, no=self._stopped(together.resolved, match.runbook, now) or together.no)
 
     def needs_labels_for(self, match: Match, plan: Plan) -> bool:
         """Whether ``after_plan`` depends on the labels of the target."""
         policies, facts = self._policies(), facts_of(match)
         return any(policies.needs_labels(replace(facts, namespace=one)) for one in plan.namespaces)
 
-    def _standing(self, match: Match) -> Standing | None:
+    def _ruling(self, resolved: Resolved, match: Match, *, limited: bool) -> Ruling:
         incident = match.incident
-        return self._rungs.standing(Climber(incident.tenant, match.runbook.runbook.id, incident.target.kind))
+        standing = self._rungs.standing(Climber(incident.tenant, match.runbook.runbook.id, incident.target.kind))
+        if standing is None:
+            unknown = Refusal(RUNG_UNKNOWN, "it was not read yet on which rung the runbook stands")
+            return Ruling(resolved, Rung.OBSERVE, "nobody knows", limited, match.runbook.runbook.id, no=unknown)
+        return _ruling(resolved, standing, match, limited=limited)
 
     def _stopped(self, resolved: Resolved, loaded: LoadedRunbook, now: datetime) -> Refusal | None:
         by = {one.field: one.policy for one in resolved.decided}

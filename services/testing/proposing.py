@@ -271,9 +271,9 @@ class _Settled(Exception):
         self.answer = answer
 
 
-def _unless_refused(named: Answer, ruling: Ruling | Refusal) -> Ruling:
-    if isinstance(ruling, Refusal):
-        raise _Settled(_ruled_out(named, ruling))
+def _unless_refused(named: Answer, ruling: Ruling) -> Ruling:
+    if ruling.no:
+        raise _Settled(_ruled_out(named, ruling.no))
     return ruling
 
 

@@ -78,6 +78,7 @@ async def test_a_policy_that_denies_ends_it_before_there_is_a_plan():
     decision = await decided(rig)
     assert (decision.check, decision.numbers["policy"]) == ("policy_denied", "hands-off")
     assert "a person looks at these" in decision.message
+    assert [use.id for use in decision.policies] == ["hands-off"]
 
 
 async def test_a_policy_can_ask_for_a_human():
