@@ -1,9 +1,14 @@
 """Ports on loopback: the usual one when it is free, else one that the system picks."""
 
+import contextlib
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 HOST = "127.0.0.1"
+
+_LISTEN = "0A"
+"""State of a listening socket in /proc/net/tcp."""
 
 
 def is_free(port: int) -> bool:
@@ -23,6 +28,31 @@ def _listens_elsewhere(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def is_listened_to_by(pid: int, port: int) -> bool:
+    """Whether this very process listens on a port, and not another one that answers there.
+
+    Linux only (see proc_pid_net(5)); True where the system does not tell, so that an answer has to do as proof.
+    """
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    if not any(table.exists() for table in tables):
+        return True
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    listening = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port
+    }
+    return not listening.isdisjoint(_open_files(pid))
+
+
+def _open_files(pid: int) -> set[str]:
+    """What the descriptors of a process lead to; none that cannot be read or that close meanwhile."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(descriptor.readlink()))
+    return found
 
 
 def choose(usual: Mapping[str, int], taken: Iterable[int] = ()) -> dict[str, int]:

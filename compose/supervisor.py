@@ -63,6 +63,9 @@ class Supervisor:
     def _bring(self, server: Server) -> None:
         launch = server.launch(self._site)
         if not self._adopt(server, launch):
+            if not self._ports_free(server):
+                # Chosen before programs were built or downloaded, which takes minutes; somebody else came first.
+                launch = self._elsewhere(server)
             self._start(server, launch)
         server.settle(self._site)
 
@@ -92,13 +95,20 @@ class Supervisor:
             except ServerFailed:
                 processes.stop([process], grace=5)
                 # Somebody may have taken a port between its choice and its use: choose again. Else it is broken.
-                if attempt == _TRIES or all(map(ports.is_free, self._site.ports[server.name].values())):
+                if attempt == _TRIES or self._ports_free(server):
                     raise
-                self._site.ports[server.name] = ports.choose(server.usual_ports, self._used_ports())
-                launch = server.launch(self._site)
+                launch = self._elsewhere(server)
             else:
                 self._tell("ready", server.name, _addresses(self._site.ports[server.name]))
                 return
+
+    def _ports_free(self, server: Server) -> bool:
+        return all(map(ports.is_free, self._site.ports[server.name].values()))
+
+    def _elsewhere(self, server: Server) -> Launch:
+        """The server, to be started on other ports."""
+        self._site.ports[server.name] = ports.choose(server.usual_ports, self._used_ports())
+        return server.launch(self._site)
 
     def _spawn(self, server: Server, launch: Launch) -> ProcessId:
         self._tell("start", server.name)
@@ -130,8 +140,9 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - every client has its own errors; all mean "not yet"
                 reason = f"{type(error).__name__}: {error}"
             else:
-                # Asked in this order: had it died, another server on its port would have answered.
-                if processes.alive(process):
+                # Another server of its kind may answer on a port that this one is just about to be refused.
+                reason = "something else answers on its port"
+                if processes.alive(process) and self._listens(server, process):
                     return
             if not processes.alive(process):
                 raise self._failed(server, "ended right after its start")
@@ -139,6 +150,9 @@ class Supervisor:
                 raise self._failed(server, f"did not answer within {patience:.0f} s ({reason[:300]})")
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
+
+    def _listens(self, server: Server, process: ProcessId) -> bool:
+        return all(ports.is_listened_to_by(process.pid, port) for port in self._site.ports[server.name].values())
 
     def _failed(self, server: Server, what: str) -> ServerFailed:
         log = self._site.folders.log(server.name)

@@ -1,6 +1,8 @@
 """Ports are the usual ones when they are free."""
 
+import os
 import socket
+import sys
 
 import pytest
 
@@ -43,3 +45,10 @@ def test_a_listener_on_all_addresses_counts():
         holder.bind(("0.0.0.0", 0))  # noqa: S104 - the case under test
         holder.listen()
         assert not ports.is_free(holder.getsockname()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who listens")
+def test_an_answer_of_another_process_on_the_port_does_not_count(taken):
+    """Two stacks that start at once would otherwise take each other's servers for their own."""
+    assert ports.is_listened_to_by(os.getpid(), taken)
+    assert not ports.is_listened_to_by(os.getppid(), taken)

@@ -17,7 +17,7 @@ import yaml
 from confluent_kafka.admin import AdminClient
 from neo4j.exceptions import AuthError
 
-from compose import processes, stack
+from compose import ports, processes, stack
 from compose.errors import ServerFailed, StackBusy, WrongUse
 from compose.paths import folders
 from compose.servers.base import Launch
@@ -168,6 +168,26 @@ def test_a_taken_port_is_avoided(state, up, monkeypatch):
         found = up("redis")
     assert not found.redis.url.endswith(f":{taken}/0")
     assert stack.status(state)[0].state == "up"
+
+
+def test_a_port_that_is_taken_while_programs_are_built_is_avoided(state, up, monkeypatch):
+    """Building takes minutes; a stack of somebody else may have come first, and its servers are not ours."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        late = holder.getsockname()[1]
+        monkeypatch.setattr(Redis, "usual_ports", {"redis": late})
+        is_free, prepare, listening = ports.is_free, Redis.prepare, []
+        monkeypatch.setattr(ports, "is_free", lambda port: not listening if port == late else is_free(port))
+
+        def slowly(self, site):
+            prepare(self, site)
+            holder.listen()
+            listening.append(True)
+
+        monkeypatch.setattr(Redis, "prepare", slowly)
+        found = up("redis")
+        assert not found.redis.url.endswith(f":{late}/0")
+        assert stack.status(state)[0].state == "up"
 
 
 def test_a_server_that_cannot_start_says_why(state, up, monkeypatch):
