@@ -19,6 +19,13 @@ def schema() -> str:
     return json.dumps(runbook_schema(), indent=2) + "\n"
 
 
+def policies() -> str:
+    """The JSON Schema of policies, for editors."""
+    from services.policies.model import policies_schema  # noqa: PLC0415 - as above
+
+    return json.dumps(policies_schema(), indent=2) + "\n"
+
+
 def actions() -> str:
     """The page of the actions: its introduction is written by people, the rest comes from the declarations."""
     from executor.actions import action_table_markdown, default_actions  # noqa: PLC0415 - as above
@@ -55,6 +62,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "metrics.md": docs_metrics.render,
         "actions.md": actions,
         "runbook.schema.json": schema,
+        "policies.schema.json": policies,
         "rules.md": rules,
         "coverage.md": docs_coverage.render,
         **docs_catalog.pages(),
