@@ -10,7 +10,7 @@ from compose.demo.scene import Scene
 
 
 async def places_of(secret: str, scene: Scene) -> list[str]:
-    """Where a secret can be found: in the graph, on Kafka, in Redis, or in the log of the pipeline.
+    """Where a secret can be found: in the graph, on Kafka, in Redis, in Slack, or in the log of the pipeline.
 
     Looked for are the whole text, each long string inside it when it is JSON, and both in base64.
     """
@@ -29,6 +29,8 @@ async def places_of(secret: str, scene: Scene) -> list[str]:
         look(f"topic {seen.topic}", seen.value)
     async for key in scene.redis.scan_iter(match=f"{scene.run.redis_prefix}*"):
         look(f"redis key {key!r}", bytes(key) + repr(await _content(scene.redis, key)).encode())
+    for message in scene.slack.workspace.messages:
+        look("Slack", json.dumps([message.text, message.blocks], ensure_ascii=False).encode())
     look("the log of rb serve", scene.run.log.read_bytes())
     return found
 

@@ -19,6 +19,10 @@ from compose.demo.record import Recorder
 from compose.demo.run import Run
 from compose.demo.wire import Wire
 from compose.demo.workloads import LABEL
+from compose.slack import LocalSlack, Message
+
+PERSON = "U0DEMO"
+"""The account of the person who answers in the local Slack."""
 
 _MIRROR_EVERY = 1.5
 
@@ -28,6 +32,7 @@ class Scene:
     """One run, connected.
 
     Attributes:
+        slack: where people are asked.
         secrets: what the pipeline was given, by name; nobody else may ever see the values.
         started: set while the pipeline reads its topics, and must therefore be alive.
     """
@@ -41,6 +46,7 @@ class Scene:
     pipeline: Pipeline
     recorder: Recorder
     board: Board
+    slack: LocalSlack
     secrets: dict[str, str] = field(repr=False)
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,6 +102,10 @@ class Scene:
             return (pods if len(pods) == count else None), f"{len(pods)} of {count} ready"
 
         return await self.until(f"{count} ready pods of {app}", look, seconds=seconds)
+
+    def question(self, execution_id: str) -> Message | None:
+        """The message in Slack that asks about an execution."""
+        return next((one for one in self.slack.messages() if execution_id in str(one.blocks)), None)
 
     def about_pod(self, pod: Json) -> About:
         """A pod as events name it: by its uid."""

@@ -20,9 +20,13 @@ from compose.demo.kgroot import KgrootWriter
 from compose.demo.pipeline import Pipeline, write_settings
 from compose.demo.record import Recorder
 from compose.demo.run import Run
-from compose.demo.scene import Scene
+from compose.demo.scene import PERSON, Scene
 from compose.demo.wire import Wire, remove_topics
 from compose.demo.workloads import LABEL, REGISTRY, namespace
+from compose.slack import LocalSlack
+
+_PATIENT = 60.0
+"""Slack gives an app three seconds; a busy machine that plays everything at once may need more."""
 
 
 @asynccontextmanager
@@ -47,9 +51,10 @@ async def staged(
     if not (addresses.kafka and addresses.neo4j and addresses.redis and addresses.admin_kubeconfig):
         raise DemoFailed("The demo needs the whole stack.", hint="Run `rb up`.")
     run = runs.begin(addresses)
-    write_settings(run, addresses, settings)
     given = {"registry_config": _registry_config()}
     async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(LocalSlack(ack_seconds=_PATIENT))
+        write_settings(run, addresses, {"slack": _app(slack), **(settings or {})})
         cluster = stack.enter_context(Cluster(addresses.admin_kubeconfig, run.folder))
         redis = Redis.from_url(addresses.redis.url)
         stack.push_async_callback(redis.aclose)
@@ -67,6 +72,7 @@ async def staged(
             pipeline=Pipeline(run, given),
             recorder=Recorder(graph, run.tenant),
             board=board,
+            slack=slack,
             secrets=given,
         )
         if not keep:
@@ -146,6 +152,13 @@ async def _remove_from_cluster(cluster: Cluster, run: Run) -> None:
         with suppress(LookupError):
             await cluster.delete("Pod", pod["metadata"]["name"], run.namespace, now=True)
     await cluster.delete("Node", run.node)
+
+
+def _app(slack: LocalSlack) -> dict[str, Any]:
+    """The pipeline as an app of the local Slack, and who is who there."""
+    slack.workspace.trigger_seconds = _PATIENT
+    slack.workspace.add_user(PERSON, "Demo")
+    return {**slack.settings, "mode": "socket", "app_token": slack.app_token, "users": {PERSON: "demo"}}
 
 
 def _registry_config() -> str:

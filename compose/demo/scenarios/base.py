@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from compose.demo.board import row_of
+from compose.demo.board import Row, row_of
 from compose.demo.errors import DemoFailed
 from compose.demo.record import Decision, Execution
 from compose.demo.scene import Scene, hold
@@ -140,9 +140,9 @@ class Scenario(ABC):
             decision = self.mine(scene)
             if decision is None:
                 return None, "no decision about it"
-            scene.board.put(self.key, row_of(decision))
+            scene.board.put(self.key, self.row(scene, decision))
             for execution in decision.executions:
-                await self._answer(scene, execution, answered)
+                await self.answer(scene, execution, answered)
             return (decision if self.over(decision) else None), decision
 
         return await scene.until(f"the end of {self.title!r}", look, seconds=self.patience, every=_FOLLOW)
@@ -153,7 +153,11 @@ class Scenario(ABC):
             return all(execution.ended for execution in decision.executions)
         return decision.kind not in ("waiting", "approval", "permit")
 
-    async def _answer(self, scene: Scene, execution: Execution, answered: set[str]) -> None:
+    def row(self, scene: Scene, decision: Decision) -> Row:
+        """What the board shows of it."""
+        return row_of(decision)
+
+    async def answer(self, scene: Scene, execution: Execution, answered: set[str]) -> None:
         """Approve what waits, once it was asked for on Kafka, with the command that people use."""
         if execution.status != "waiting_approval":
             return

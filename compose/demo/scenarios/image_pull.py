@@ -1,21 +1,25 @@
-"""(2) The registry takes the credentials no more; a human agrees to hand out the current ones."""
+"""(2) The registry takes the credentials no more; a human agrees, in Slack, to hand out the current ones."""
 
 import asyncio
 import base64
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from compose.demo.board import BUSY, Cell, Row, row_of
 from compose.demo.kgroot import Event
 from compose.demo.leaks import places_of
 from compose.demo.messages import alertmanager_body
-from compose.demo.record import Decision
+from compose.demo.record import Decision, Execution
+from compose.demo.pipeline import EARNS
 from compose.demo.scenarios.base import Scenario, Told
-from compose.demo.scene import Scene, hold
+from compose.demo.scenarios.earned import earned
+from compose.demo.scene import PERSON, Scene, hold
 from compose.demo.workloads import PULL_SECRET, REGISTRY, deployment, expired_credentials
 
 REPLICAS = 2
 SECRET = "registry_config"  # noqa: S105 - its name
 _LATER = 2.0
+_APPROVE = "rootmend_approve"
 
 
 class ImagePull(Scenario):
@@ -63,14 +67,45 @@ class ImagePull(Scenario):
         await scene.kgroot.link(cause, [symptom], domain=0.9)
         self.rca_at = datetime.now(UTC)
 
+    def row(self, scene: Scene, decision: Decision) -> Row:
+        """The stage of the approval is what stands in Slack."""
+        row = row_of(decision)
+        for execution in decision.executions:
+            if message := scene.question(execution.id):
+                row["approval"] = Cell(row["approval"].mark, f"Slack #sre: {message.text}")
+        return row
+
+    async def answer(self, scene: Scene, execution: Execution, answered: set[str]) -> None:
+        """A person clicks Approve below the question."""
+        message = scene.question(execution.id)
+        if execution.status != "waiting_approval" or message is None or execution.id in answered:
+            return
+        answered.add(execution.id)
+        scene.board.put(self.key, {"approval": Cell(BUSY, "Slack #sre: demo clicks Approve")})
+        await scene.slack.click(PERSON, message, _APPROVE)
+
+    async def _check_slack(self, scene: Scene, decision: Decision) -> None:
+        """The message says who approved it, and its thread how it ended."""
+        (execution,) = decision.executions
+
+        async def look() -> tuple[bool | None, object]:
+            message = scene.question(execution.id)
+            thread = scene.slack.thread(message) if message else []
+            told = message is not None and message.text.startswith("Approved") and message.button(_APPROVE) is None
+            return (True if told and any("verified" in str(one.blocks) for one in thread) else None), message
+
+        await scene.until("the answer and the end in Slack", look, seconds=30)
+
     async def check(self, scene: Scene, decision: Decision) -> None:
         """New pods run with the new credentials, which stand in the Secret and nowhere else."""
+        await self._check_slack(scene, decision)
         found = await scene.deployment(self.app)
         used = found["spec"]["template"]["spec"].get("imagePullSecrets")
         hold(used == [{"name": PULL_SECRET}], f"imagePullSecrets of {self.app} are {used}")
         changes = found["metadata"]["generation"] - self.generation
         hold(changes == 1, f"the spec of {self.app} was changed {changes} times")
         await scene.all_ready(self.app, REPLICAS)
+        await earned(scene, self.key, EARNS)
         history = await scene.cluster.history("Secret", self.version, scene.run.namespace)
         writes = [one["type"] for one in history if one["object"]["metadata"]["name"] == PULL_SECRET]
         hold(writes == ["MODIFIED"], f"what was done to Secret {PULL_SECRET}: {writes}")
