@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from services.graph.tokens import Neo4jTokens
 
 _LEAST = 6
+_DAYS = re.compile(r"([0-9]{1,4})d")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -135,8 +137,12 @@ def _limits(**given: str) -> Any:
 
 
 def _length(text: str) -> timedelta:
-    from runbooks.durations import parse_duration  # noqa: PLC0415 - keeps rb --help quick
+    from datetime import timedelta  # noqa: PLC0415 - keeps rb --help quick
 
+    from runbooks.durations import parse_duration  # noqa: PLC0415 - as above
+
+    if days := _DAYS.fullmatch(text.strip()):
+        return timedelta(days=int(days[1]))  # longer than any duration of a runbook may be
     try:
         return parse_duration(text)
     except ValueError as error:

@@ -58,7 +58,7 @@ class RunRequest(Outbound):
     runbook: RunbookChoice
     target: RunTarget | None = Field(None, description="Null: the runbook acts on no workload")
     parameters: Mapping[str, Any] = Field({}, max_length=100, description="By name; no secrets: they are recorded")
-    requested_by: str = Field(min_length=1, max_length=256, description="Who asks, for the record")
+    requested_by: str = Field(min_length=1, max_length=256, description="Who asks, as the sender claims it")
     reason: str = Field("", max_length=2000, description="Why, for the record")
     source: Literal["manual", "api", "schedule"]
     requested_at: datetime
@@ -147,7 +147,8 @@ def from_run_request(data: Mapping[str, Any], origin: Origin, envelope: Envelope
         alert_key=run_key(tenant, cluster, asked.request_id),
         origin=origin,
         message=read_message(f"asked for by {run.by} ({run.source})" + f": {run.reason}" * bool(run.reason), envelope),
-        labels={"runbook": run.runbook, "requested_by": run.by, "source": run.source.value},
+        # Whoever may write to the topic may write any name: it is recorded as what it is.
+        labels={"runbook": run.runbook, "requested_by": run.by, "identity": "claimed", "source": run.source.value},
         received_at=envelope.received_at,
         run=run,
     )
