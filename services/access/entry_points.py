@@ -169,6 +169,8 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb autonomy history": _named(Permission.EXECUTIONS_READ),
     "rb autonomy promote": _named(Permission.AUTONOMY_PROMOTE),
     "rb autonomy demote": _named(Permission.AUTONOMY_DEMOTE),
+    "rb blast-radius": _needs(Permission.EXECUTIONS_READ),
+    "rb freeze list": _needs(Permission.POLICIES_READ),
     # Audit
     "rb audit verify": _named(Permission.AUDIT_READ),
     "rb audit query": _named(Permission.AUDIT_READ),
