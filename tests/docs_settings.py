@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from services.cli.config import written
 from services.settings import Settings
@@ -59,18 +58,20 @@ def render() -> str:
     sections = [_INTRO]
     for name, info in Settings.model_fields.items():
         sections.append(f"## {name}\n\n{info.description}.\n")
-        rows = ["| key | type | default | |", "|---|---|---|---|", *_rows(f"{name}.", info.annotation)]
+        rows = ["| key | type | default | |", "|---|---|---|---|", *_rows(f"{name}.", info.annotation, info.get_default())]
         sections.append("\n".join(rows) + "\n")
     return "\n".join(sections)
 
 
-def _rows(prefix: str, group: Any) -> Iterator[str]:
+def _rows(prefix: str, group: Any, values: Any) -> Iterator[str]:
+    """The keys of a group; ``values`` holds its defaults, which may be others than those of its fields."""
     for name, info in group.model_fields.items():
+        value = getattr(values, name)
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _rows(f"{prefix}{name}.", info.annotation)
+            yield from _rows(f"{prefix}{name}.", info.annotation, value)
         else:
             text = (info.description or "").replace("|", "\\|")
-            yield f"| `{prefix}{name}` | {_type(info.annotation)} | {_default(info)} | {text} |"
+            yield f"| `{prefix}{name}` | {_type(info.annotation)} | {_default(value)} | {text} |"
 
 
 def _type(annotation: Any) -> str:
@@ -90,8 +91,7 @@ def _type(annotation: Any) -> str:
     return names.get(annotation.__name__, annotation.__name__)
 
 
-def _default(info: FieldInfo) -> str:
-    value = info.get_default()
+def _default(value: Any) -> str:
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()
     if value is None or value in ("", (), {}):
