@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -101,6 +102,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("rootmend_secret_readable", Gauge, "1 when the last look could fetch the secret, else 0", ("secret",)),
     Metric("rootmend_secret_rotations_total", Counter, "Rotations that were noticed", ("secret",)),
     Metric("rootmend_secret_expires_seconds", Gauge, "Until the secret runs out, as of the last look", ("secret",)),
+    Metric(
+        "rootmend_storms_total", Counter, "Scopes that a storm has stopped or let go on", ("axis", "counted", "change")
+    ),
+    Metric("rootmend_storm_held_back_total", Counter, "Refusals and messages left to a storm's summary", ("kind",)),
+    Metric("rootmend_storm_calls_total", Counter, "Calls to people about a storm", ("way", "outcome")),
     Metric("rootmend_build_info", Gauge, "Always 1; the version is the label", ("version",)),
 )
 
@@ -127,6 +133,10 @@ EVENTS: Mapping[str, str] = {
     "runbook.metric": "runbook, metric, value (published by metrics_publish)",
     "runbooks.loaded": "loaded, rejected",
     "secret.checked": "secret_name, readable, rotated, seconds_left (none: it does not run out)",
+    "storm.opened": "axis, counted",
+    "storm.closed": "axis, counted",
+    "storm.held_back": "kind, count",
+    "storm.told": "way, outcome",
     "dependency": "dependency, up",
 }
 """Events that the metrics listen to, with their facts. Other events and facts are ignored."""
@@ -195,6 +205,13 @@ class Metrics:
         )
         yield "runbooks.loaded", self._runbooks_loaded
         yield "secret.checked", self._secret_checked
+        for change in ("opened", "closed"):
+            yield f"storm.{change}", partial(self._storm, change)
+        yield (
+            "storm.held_back",
+            lambda f: self._add("rootmend_storm_held_back_total", f["count"], kind=f["kind"]),
+        )
+        yield "storm.told", lambda f: self._add("rootmend_storm_calls_total", 1, way=f["way"], outcome=f["outcome"])
         yield "dependency", lambda f: self._set("rootmend_dependency_up", 1 if f["up"] else 0, name=f["dependency"])
 
     def _execution_entered(self, facts: Mapping[str, Any]) -> None:
@@ -260,6 +277,9 @@ class Metrics:
         self._add("rootmend_secret_rotations_total", 1 if facts["rotated"] else 0, secret=name)
         if facts.get("seconds_left") is not None:
             self._set("rootmend_secret_expires_seconds", facts["seconds_left"], secret=name)
+
+    def _storm(self, change: str, facts: Mapping[str, Any]) -> None:
+        self._add("rootmend_storms_total", 1, axis=facts["axis"], counted=facts["counted"], change=change)
 
     def _runbooks_loaded(self, facts: Mapping[str, Any]) -> None:
         self._set("rootmend_runbooks_loaded", facts["loaded"])
