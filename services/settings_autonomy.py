@@ -71,7 +71,7 @@ class AutonomySettings(Group):
     enabled: bool = Field(
         True, description="Off: every runbook runs by itself as far as its own rules let it, and a warning says so"
     )
-    start: Rung = Field(Rung.APPROVE, description="Rung of a runbook about which nothing is on record")
+    start: Rung = Field(Rung.APPROVE, description="First rung of a runbook: observe, suggest, approve, auto")
     runbooks: dict[str, Rung] = Field({}, description="Other first rungs, by runbook id or glob; the first counts")
     window: Duration = Field(timedelta(days=30), description="Older evidence no longer counts")
     confidence: float = Field(0.95, gt=0, lt=1, description="Of the lower bound, two-sided")

@@ -103,6 +103,7 @@ class Site:
             "kubernetes": {"cluster_name": CLUSTER},
             "runbooks": {"paths": [str(runbooks)]},
             "matching": {"default_tenant": self.tenant},
+            "autonomy": {"enabled": False},  # what is measured is a pipeline that acts
             "gate": {"max_executions_per_hour": 1_000_000},
             "breaker": dict.fromkeys(("causes", "failures", "not_fixed"), _NO_STORM),
             "api": {"port": 0},
