@@ -6,7 +6,7 @@ import asyncio
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -194,6 +194,9 @@ class SecretShelf:
 
     async def get(self, name: str) -> str:
         return self.values[name]
+
+    def forget(self, names: Collection[str]) -> None:
+        """Nothing is kept here."""
 
 
 @dataclass
