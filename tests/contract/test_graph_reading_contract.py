@@ -273,6 +273,31 @@ async def test_a_stale_graph_gives_no_count(store, kgroot):
     assert (await strict.count(touched, kgroot.tenant)).count == 4
 
 
+async def test_the_count_says_how_old_the_graph_is_about_the_least_recent_object(store, kgroot):
+    """By the object's own nodes, or by what depends on it; without any date nobody can say."""
+    await _workload(kgroot)
+    touched = [f"Deployment/{kgroot.ns}/shop"]
+    assert (await store.blast.count(touched, kgroot.tenant)).age_seconds is None
+    await kgroot.resource(f"replicaset:{kgroot.ns}:shop-6d", updated_at=datetime.now(UTC) - timedelta(hours=1))
+    assert (await store.blast.count(touched, kgroot.tenant)).age_seconds > 3000
+    await kgroot.resource(f"deployment:{kgroot.ns}:shop", updated_at=datetime.now(UTC))
+    assert (await store.blast.count(touched, kgroot.tenant)).age_seconds < 3000
+
+
+async def test_parts_of_an_object_count_and_every_edge_can_be_told(store, kgroot):
+    """What is PART_OF an object goes down with it; the tree names the kind of each edge."""
+    await _workload(kgroot)
+    part = await kgroot.resource(f"pod:{kgroot.ns}:helper", kind="Pod", ns=kgroot.ns, name="helper")
+    before = (await store.blast.count([f"Deployment/{kgroot.ns}/shop"], kgroot.tenant)).count
+    await kgroot.edge(part, "PART_OF", f"deployment:{kgroot.ns}:shop")
+    touched = [f"Deployment/{kgroot.ns}/shop"]
+    assert (await store.blast.count(touched, kgroot.tenant)).count == before + 1
+    edges = await store.blast.edges(touched, kgroot.tenant)
+    assert (touched[0], "PART_OF", f"Pod/{kgroot.ns}/helper") in edges
+    assert {how for _, how, _ in edges} >= {"CONTROLS", "PART_OF", "SELECTS"}
+    assert await store.blast.edges(touched, "somebody-else") == []
+
+
 async def test_nothing_touched_is_no_count(store, kgroot):
     """An empty selector is an error, never "affects nothing"."""
     assert (await store.blast.count([], kgroot.tenant)).count is None
