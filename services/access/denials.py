@@ -13,7 +13,7 @@ from safety.trail import SYSTEM, Entry, EntryKind
 
 log = structlog.get_logger(__name__)
 
-_SECONDS = 3.0
+_SECONDS = 20.0
 
 
 class Trail(Protocol):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fakes.served import mark, runbook, served
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 ADA = f"ada-{uuid4().hex[:8]}@example.com"
 ROLES = {
