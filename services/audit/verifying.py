@@ -97,7 +97,7 @@ class Verification:
         self._named.clear()
         wanted = {name for name, head in sealed.heads.items() if tenant in {"", head.tenant}}
         report.sealed = len(wanted)
-        async for segment, owner in self._segments():
+        async for segment, owner in self._segments(tenant):
             known = sealed.heads.get(segment)
             if tenant and tenant not in {owner, known.tenant if known else owner}:
                 continue
@@ -124,8 +124,16 @@ class Verification:
         if check.anchor:
             self._named[check.anchor] = entry_id(segment, 0)
 
-    async def _segments(self) -> AsyncIterator[tuple[str, str]]:
+    async def _segments(self, tenant: str) -> AsyncIterator[tuple[str, str]]:
+        """Names of segments. Those of a tenant begin with an entry of it; what lost that is missed when counting."""
         after = ""
+        while tenant:
+            found = await self._graph.read("audit_segments", tenant=tenant, since="", after=after, limit=self._page)
+            for row in found:
+                yield row["segment"], row["tenant"]
+            if len(found) < self._page:
+                return
+            after = found[-1]["segment"]
         while rows := await self._graph.read("audit_segments_after", after=after):
             after = rows[0]["segment"]
             yield after, rows[0]["tenant"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +72,7 @@ def timeline(
     """
     first = stories[0].decision
     moments = [moment for one in stories for moment in _decision(one)]
-    moments += _entries(entries)
+    moments += _entries(entries, {one.decision.decided_at for one in stories})
     # Of the same moment, the order in which it must have happened stays: sorting is stable.
     ordered = tuple(sorted(moments, key=lambda moment: moment.at))
     runs = [run for one in stories for run in one.executions]
@@ -131,9 +131,16 @@ def _approval(approval: Approval) -> Iterator[Moment]:
         )
 
 
-def _entries(entries: Iterable[Mapping[str, Any]]) -> Iterator[Moment]:
-    """What only the audit trail knows."""
+def _entries(entries: Iterable[Mapping[str, Any]], decided: Container[datetime]) -> Iterator[Moment]:
+    """What only the audit trail knows: also what was decided before the answer that stands."""
     for entry in entries:
+        if entry["kind"] == EntryKind.DECISION_RECORDED:
+            at = datetime.fromisoformat(entry["at"]).astimezone(UTC)
+            if at not in decided:
+                said = json.loads(entry["facts"]).get("kind", "")
+                text = f"{said}: {entry['reason']}" if entry["reason"] else said
+                yield Moment(at, "decision", text, entry["actor"], f"{entry['segment']}:{entry['seq']}")
+            continue
         if entry["kind"] in _TOLD_BY_THE_RECORDS or entry["kind"] == EntryKind.APPROVAL_ANSWERED:
             continue
         at = datetime.fromisoformat(entry["at"]).astimezone(UTC)

@@ -56,7 +56,7 @@ class MemoryEntries:
         seq = self.nodes[number].get("seq")
         return seq if isinstance(seq, int) and not isinstance(seq, bool) else None
 
-    async def read(self, name: str, **given: Any) -> list[dict[str, Any]]:
+    async def read(self, name: str, **given: Any) -> list[dict[str, Any]]:  # noqa: PLR0911 - a line for each query
         """As the graph answers."""
         match name:
             case "audit_store":
@@ -71,6 +71,10 @@ class MemoryEntries:
                 return (
                     [{"segment": later[0], "tenant": self.nodes[self.of(later[0])[0]].get("tenant")}] if later else []
                 )
+            case "audit_segments":
+                begun = [self.nodes[n] for n in self.there if self.nodes[n].get("begins") == given["tenant"]]
+                names = sorted({one["segment"] for one in begun if one.get("segment", "") > given["after"]})
+                return [{"segment": name, "tenant": given["tenant"]} for name in names[: given["limit"]]]
             case "audit_page":
                 after = [n for n in self.of(given["segment"]) if self.nodes[n]["seq"] > given["after"]]
                 return [{"a": self.nodes[n], "following": self._following(n)} for n in after[: given["limit"]]]
