@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import audit, command, decide, latency, machine, memory, report
+from tests.bench import audit, command, decide, gate, latency, machine, memory, report
 from tests.bench.site import site
 
-PARTS = ("help", "latency", "decide", "memory", "audit")
+PARTS = ("help", "gate", "latency", "decide", "memory", "audit")
 _RESULTS = Path(__file__).with_name("results")
 
 
@@ -21,6 +21,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="length of one round of latency (30)")
     parser.add_argument("--rate", type=float, default=20, help="RCA messages a second (20)")
+    parser.add_argument("--gate-rate", type=float, default=1000, help="decisions of the gate a second (1000)")
+    parser.add_argument("--gate-seconds", type=float, default=10, help="length of one round of the gate (10)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (3)")
     parser.add_argument("--workloads", type=int, default=120, help="Deployments that are acted on in turn (120)")
     parser.add_argument("--runbooks", type=int, default=1000, help="runbooks for start and memory (1000)")
@@ -43,6 +45,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["audit"] = await audit.measure(options.entries or [10_000])
     if set(parts) - {"help", "audit"}:
         async with site(options.workloads) as place:
+            if "gate" in parts:
+                result["gate"] = await gate.measure(
+                    place, rate=options.gate_rate, seconds=options.gate_seconds, rounds=options.rounds
+                )
             if "latency" in parts:
                 result["latency"] = await latency.measure(
                     place,

@@ -35,6 +35,8 @@ def as_table(result: Mapping[str, Any]) -> None:
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[Line]:
+    if found := result.get("gate"):
+        yield from _gate(found)
     if found := result.get("latency"):
         yield from _latency(found)
     if found := result.get("decide"):
@@ -45,6 +47,13 @@ def _lines(result: Mapping[str, Any]) -> Iterator[Line]:
         yield from _audit(one)
     if found := result.get("help"):
         yield "rb --help", f"p50 {found['p50']:.0f} ms, worst {found['worst']:.0f} ms of {found['count']}", "< 300 ms"
+
+
+def _gate(found: Mapping[str, Any]) -> Iterator[Line]:
+    rounds = f"{len(found['gate_rounds'])} rounds of {found['seconds']:g} s at {found['rate_per_second']:g}/s"
+    for name, what, goal in (("gate", f"gate ({rounds})", "p99 < 2 ms"), ("floor", "  floor, one pipelined call", "")):
+        one = found[name]
+        yield what, ", ".join(f"{key} {one[key]:.2f} ms" for key in ("p50", "p99", "p999", "worst")), goal
 
 
 def _latency(found: Mapping[str, Any]) -> Iterator[Line]:

@@ -104,7 +104,15 @@ class Site:
             "runbooks": {"paths": [str(runbooks)]},
             "matching": {"default_tenant": self.tenant},
             "autonomy": {"enabled": False},  # what is measured is a pipeline that acts
-            "gate": {"max_executions_per_hour": 1_000_000},
+            "gate": {
+                "max_executions_per_hour": 1_000_000,
+                "limits": {
+                    "target": {"per_day": None},
+                    "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
+                    "namespace": {"blast_in_flight": None},
+                },
+                "ask_again": {"executions": None},
+            },
             "breaker": dict.fromkeys(("causes", "failures", "not_fixed"), _NO_STORM),
             "api": {"port": 0},
             "logging": {"format": "json"},

@@ -95,7 +95,15 @@ CASES = {
 async def world(stack, tmp_path_factory):
     settings = {
         "actions": {"exec": {"enabled": True, "allow": ["printf **"]}},
-        "gate": {"max_executions_per_hour": 1000},
+        "gate": {
+            "max_executions_per_hour": 1000,
+            "limits": {
+                "target": {"per_day": None},
+                "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
+                "namespace": {"blast_in_flight": None},
+            },
+            "ask_again": {"executions": None},
+        },
     }
     async with served(stack, tmp_path_factory.mktemp("language"), settings=settings) as one:
         for name, steps in CASES.items():
