@@ -53,6 +53,7 @@ _TAKE_AWAY = (
     OPTIONAL MATCH (e)-[:STEP]->(s:StepRun) OPTIONAL MATCH (a:Approval {execution_id: e.id})
     DETACH DELETE e, s, a
     """,
+    "MATCH (p:ApprovalPlace {cluster: $name}) DETACH DELETE p",
     "MATCH (c:TargetClaim) WHERE c.key CONTAINS '|' + $name + '/' DELETE c",
     "MATCH (p:PauseSwitch {scope: $name + ':'}) DELETE p",
     "MATCH (s:StormStop {scope: $name + ':'}) DELETE s",
