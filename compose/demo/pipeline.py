@@ -23,7 +23,14 @@ from compose.processes import ProcessId
 from compose.state import write_private
 
 RUNBOOKS = Path(__file__).parent / "runbooks"
-AUTONOMY: Mapping[str, Any] = {"start": "auto"}
+EARNS = "imagepullbackoff-registry-credentials"
+AUTONOMY: Mapping[str, Any] = {
+    "start": "auto",
+    "runbooks": {EARNS: "approve"},
+    "to_approve": {"lower_bound": 0.1},
+    "to_auto": {"executions": 1, "lower_bound": 0.2, "needs_human": False},
+}
+"""Most of what is shown has earned its rung; one runbook is seen earning it, on less than anybody should ask for."""
 _START = 90.0
 _STOP = 30.0
 

@@ -9,8 +9,8 @@ from compose.demo.board import BUSY, Cell, Row, row_of
 from compose.demo.kgroot import Event
 from compose.demo.leaks import places_of
 from compose.demo.messages import alertmanager_body
-from compose.demo.record import Decision, Execution
 from compose.demo.pipeline import EARNS
+from compose.demo.record import Decision, Execution
 from compose.demo.scenarios.base import Scenario, Told
 from compose.demo.scenarios.earned import earned
 from compose.demo.scene import PERSON, Scene, hold
