@@ -89,17 +89,22 @@ class Found(NamedTuple):
 class MemoryGate:
     """Implements ``safety.ports.Gate``.
 
-    Two gates with one ``state`` behave as two processes.
+    Two gates with one ``state`` behave as two processes: ``clock`` is the store's, ``wall`` that of the process.
 
     Attributes:
         away: as if the store could not be reached.
     """
 
     def __init__(
-        self, settings: policy.PolicySettings | None = None, clock: Clock | None = None, state: State | None = None
+        self,
+        settings: policy.PolicySettings | None = None,
+        clock: Clock | None = None,
+        state: State | None = None,
+        wall: Clock | None = None,
     ) -> None:
         self.settings = settings or policy.PolicySettings()
         self.clock = clock or HandClock()
+        self._wall = wall or self.clock
         self.state = state or State()
         self.away = False
         self._last_token = 0
@@ -270,14 +275,14 @@ class MemoryGate:
     async def release(self, execution_id: str, target_key: str, cooldown_seconds: float) -> None:
         """Free the target and start its cooldown."""
         milliseconds(cooldown_seconds)
-        self._owed[execution_id] = (target_key, cooldown_seconds, self.clock.now())
+        self._owed[execution_id] = (target_key, cooldown_seconds, self._wall.now())
         self._pay()
 
     def _pay(self) -> None:
         if self.away:
             return
         for execution_id, (target_key, cooldown, since) in self._owed.items():
-            left = max(0.0, cooldown - (self.clock.now() - since).total_seconds())
+            left = max(0.0, cooldown - (self._wall.now() - since).total_seconds())
             self._release(execution_id, target_key, milliseconds(left))
         self._owed.clear()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from safety import scripts
 from safety.model import BlastRadius, GateRequest, GrantedApproval, Limits
 from safety.policy import PolicySettings
-from safety.ports import Gate
+from safety.ports import Clock, Gate
 from safety.redis_gate import RedisGate
 from safety.scripts import Script, Scripts
 from safety.surroundings import CLEAR
@@ -49,6 +49,22 @@ def approval(plan_hash: str = "hash-1") -> GrantedApproval:
     return GrantedApproval("approval-1", plan_hash, "ada")
 
 
+class Wall:
+    """The clock of one process, which may be wrong."""
+
+    def __init__(self, right: HandClock) -> None:
+        self._right = right
+        self._shift = timedelta(0)
+
+    def now(self) -> datetime:
+        """What the process believes."""
+        return self._right.now() + self._shift
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets it."""
+        self._shift += timedelta(seconds=seconds)
+
+
 class Rig(Protocol):
     """What a test does with a gate beside asking it."""
 
@@ -65,8 +81,8 @@ class Rig(Protocol):
         """The store forgets all."""
         ...
 
-    def another(self) -> Gate:
-        """The gate of another process on the same store."""
+    def another(self, wall: Clock | None = None) -> Gate:
+        """The gate of another process on the same store, with a clock of its own or the right one."""
         ...
 
     async def close(self) -> None: ...
@@ -82,13 +98,13 @@ class MemoryRig:
         self.clock.advance(seconds)
 
     async def dump(self) -> Any:
-        return copy.deepcopy(self.gate.state)
+        return pickle.loads(pickle.dumps(self.gate.state))  # noqa: S301 - our own; much faster than deepcopy
 
     async def empty(self) -> None:
         self.gate.empty()
 
-    def another(self) -> MemoryGate:
-        return MemoryGate(self.settings, self.clock, self.gate.state)
+    def another(self, wall: Clock | None = None) -> MemoryGate:
+        return MemoryGate(self.settings, self.clock, self.gate.state, wall)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -148,9 +164,14 @@ class RedisRig:
             await self.redis.set(key, "broken")
         return len(keys)
 
-    def another(self) -> RedisGate:
+    def another(self, wall: Clock | None = None) -> RedisGate:
         return RedisGate(
-            self.redis, self.settings, self.clock, prefix=self.prefix, timeout_seconds=5, lua=hand_timed(self._time_key)
+            self.redis,
+            self.settings,
+            wall or self.clock,
+            prefix=self.prefix,
+            timeout_seconds=5,
+            lua=hand_timed(self._time_key),
         )
 
     async def close(self) -> None:
