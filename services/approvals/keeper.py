@@ -91,8 +91,10 @@ class Keeper:
         Raises:
             Temporary: the graph is away.
         """
-        if self._clock.monotonic() < self._not_before:
+        now = self._clock.monotonic()
+        if now < self._not_before:
             return
+        self._refused = {number: until for number, until in self._refused.items() if until > now}
         name = self._surface.name
         for approval in await self._places.unasked(name, _BATCH):
             await self._try(approval, self._ask)
