@@ -60,7 +60,8 @@ class Revalidation:
             step: the one that is about to start.
         """
         target = target_ref(record.plan.context["target"])
-        if not any(map(writes, step.leaves)) or target.kind == RUNBOOK or _replaced(record, target):
+        asked = self._settings.revalidate and any(map(writes, step.leaves))
+        if not asked or target.kind == RUNBOOK or _replaced(record, target):
             return ""
         begun = changed_something(record)
         if begun and _is_its_own(step, target):

@@ -23,6 +23,7 @@ class ExecutorSettings:
         approval_timeout_seconds: longest wait for a human; a runbook may ask for less, 0 for as long as it says.
         recovered_seconds: a target that was unwell when it was decided has recovered when nothing of it died for so
             long; then the first change is not made.
+        revalidate: whether the target is looked at before each write; off only for replays, which have no cluster.
         asked_elsewhere: channels of notifications on which questions are asked in another way than by ``on_approval``.
     """
 
@@ -38,4 +39,5 @@ class ExecutorSettings:
     approval_poll_seconds: float = 1.0
     approval_timeout_seconds: float = 0.0
     recovered_seconds: float = 300.0
+    revalidate: bool = True
     asked_elsewhere: frozenset[str] = frozenset()

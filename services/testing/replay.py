@@ -17,6 +17,7 @@ from executor.model import Evidence, ExecutionRecord, ObjectRef, Plan, Status, S
 from executor.phases import is_question
 from executor.planner import Planner
 from executor.runner import Executor
+from executor.settings import ExecutorSettings
 from matcher.model import Incident, Match
 from runbooks.findings import RunbookError
 from runbooks.loader import load_text
@@ -306,6 +307,7 @@ async def _execute(
         clock=clock,
         hooks=ears,
         fresh=_NoSignals(),
+        settings=ExecutorSettings(revalidate=False),
     )
     ears.executor = executor
     try:
