@@ -230,7 +230,7 @@ async def test_a_provider_that_is_away_leaves_nothing_in_doubt():
 
 async def test_a_provider_that_comes_back_is_asked_again():
     """By the step's own retries."""
-    made, done = await run_with(Failing(Unavailable("Vault is sealed"), times=1))
+    _, done = await run_with(Failing(Unavailable("Vault is sealed"), times=1))
     assert [one.status for one in done.steps if one.phase == "step"] == [StepStatus.SUCCEEDED]
 
 
