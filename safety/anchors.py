@@ -187,6 +187,10 @@ class Sealed:
         except ValueError as error:
             self.flaws.append(Flaw(line, str(error)))
             return None
+        given = text.encode() if isinstance(text, str) else text
+        if given.rstrip(b"\n") != written(one).encode():
+            self.flaws.append(Flaw(line, f"anchor {one.number}: it is not spelled as it was written"))
+            return None
         before = self.last.get(one.book)
         self.last[one.book] = one
         flaw = self._flaw(one, before)

@@ -41,7 +41,7 @@ class SegmentCheck:
 
     Attributes:
         count: entries so far.
-        anchor: the hash of the anchor that its first entry names.
+        anchor: the anchor that its first entry names, ``book:hash``.
     """
 
     segment: str

@@ -94,7 +94,7 @@ class Segments:
 
     Args:
         writer: the process, as people find it in claims and logs.
-        anchor: gives the hash of the last anchor that this process knows, which each segment names as it begins.
+        anchor: gives the last anchor that this process knows (``book:hash``), which each segment names as it begins.
     """
 
     def __init__(self, writer: str, anchor: Callable[[], str] = lambda: "") -> None:

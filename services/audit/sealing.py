@@ -56,15 +56,15 @@ class Sealer:
         self._doubt = 2 * graph.seconds if doubt_seconds is None else doubt_seconds
         self._sealed: dict[str, int] = {}
         self._store = ""
-        self._last_hash = ""
+        self._last = ""
         self._doubted: dict[str, float] = {}
         self._looked_at_others = float("-inf")
         graph.segments.anchor = self._named
         if (last := book.last()) is not None:
-            self._last_hash = last.hash
+            self._last = f"{last.book}:{last.hash}"
 
     def _named(self) -> str:
-        return self._last_hash
+        return self._last
 
     async def run(self) -> None:
         """Seal at intervals, until cancelled."""
@@ -109,7 +109,7 @@ class Sealer:
     ) -> Anchor:
         seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones, closed)
         made = await asyncio.to_thread(self.book.append, seal, self._signer)
-        self._last_hash = made.hash
+        self._last = f"{made.book}:{made.hash}"
         self._sealed |= {head.segment: head.seq for head in heads}
         if self._announce is not None:
             try:

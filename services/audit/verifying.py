@@ -31,6 +31,7 @@ class Report:
         broken: how many there are.
         anchors: anchors that were read; ``foreign`` of them are about other databases.
         sealed: segments that some anchor vouches for.
+        elsewhere: anchors that segments name and that are of books which were not given.
         left: entries that an interrupted pruning has left; the next one takes them away.
     """
 
@@ -41,6 +42,7 @@ class Report:
     anchors: int = 0
     foreign: int = 0
     left: int = 0
+    elsewhere: int = 0
     broken: int = 0
     problems: list[Problem] = field(default_factory=list)
 
@@ -108,7 +110,7 @@ class Verification:
         if report.entries + report.left < expected:
             stray = f"{expected - report.entries - report.left} entries are in no segment"
             report.add([Problem("inserted", "", stray)])
-        report.add(await asyncio.to_thread(self._unknown_anchors))
+        report.add(await asyncio.to_thread(self._unknown_anchors, set(sealed.last), report))
         return report
 
     async def _segment(self, segment: str, sealed: Sealed, report: Report, progress: Progress) -> None:
@@ -159,9 +161,11 @@ class Verification:
         report.foreign = sealed.foreign
         return sealed
 
-    def _unknown_anchors(self) -> list[Problem]:
-        """Anchors that segments name and that are in no book."""
-        missing = dict(self._named)
+    def _unknown_anchors(self, books: set[str], report: Report) -> list[Problem]:
+        """Anchors that segments name and that are not in their book. Books of other hosts may not have been given."""
+        named = {name: entry for name, entry in self._named.items() if not books or name.partition(":")[0] in books}
+        report.elsewhere = len(self._named) - len(named)
+        missing = {name.partition(":")[2]: entry for name, entry in named.items()}
         for book in self._books:
             for line in book.lines():
                 if not missing:
@@ -171,6 +175,8 @@ class Verification:
                 except ValueError:
                     continue
         return [
-            Problem("anchor", entry, f"it names the anchor {name[:16]}…, which is in no book: anchors were removed")
+            Problem(
+                "anchor", entry, f"it names the anchor {name[:16]}…, which is not in its book: anchors were removed"
+            )
             for name, entry in sorted(missing.items(), key=lambda item: item[1])
         ]

@@ -67,6 +67,8 @@ def _tell(report: Report) -> None:
     seen = f"{report.anchors:,} anchors" + (f", {report.foreign:,} of other databases" if report.foreign else "")
     if report.holds:
         typer.echo(f"{whose} holds: {size}; {seen}.")
+        if report.elsewhere:
+            runtime.note(f"{report.elsewhere:,} anchors are of books that were not given: --anchors takes several.")
         if report.segments and not report.sealed:
             runtime.note("No anchor vouches for it: what was cut off at an end cannot be found.")
         return

@@ -255,11 +255,22 @@ async def test_a_book_that_was_removed_is_missed_by_the_segments_that_name_its_a
     """Each segment begins with the last anchor that its writer knew."""
     trail = await trail_of((3,))
     lines = book_of(trail, SIGNER)
-    trail.segments = type(trail.segments)("memory", lambda: read(lines[-1]).hash)
+    trail.segments = type(trail.segments)("memory", lambda: f"book:{read(lines[-1]).hash}")
     await trail.append("acme", [entry_after()])
     assert (await verified(MemoryEntries(trail), lines, tmp_path)).holds
-    report = await verified(MemoryEntries(trail), [], tmp_path)
-    assert [problem.what for problem in report.problems] == ["anchor"]
+    for left in ([], lines[:-1]):
+        report = await verified(MemoryEntries(trail), left, tmp_path)
+        assert "anchor" in [problem.what for problem in report.problems]
+
+
+async def test_an_anchor_of_a_book_that_was_not_given_is_counted(tmp_path):
+    """Another host wrote it, and keeps its book itself."""
+    trail = await trail_of((3,))
+    lines = book_of(trail, SIGNER)
+    trail.segments = type(trail.segments)("memory", lambda: f"another:{'0' * 64}")
+    await trail.append("acme", [entry_after()])
+    report = await verified(MemoryEntries(trail), lines, tmp_path)
+    assert (report.holds, report.elsewhere) == (True, 1)
 
 
 def entry_after():
