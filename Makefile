@@ -18,7 +18,7 @@ help: ## What there is to make
 $(STAMP): pyproject.toml uv.lock .ci/get_uv.py
 	@uv="$$($(PYTHON) .ci/get_uv.py)" && "$$uv" sync --frozen --quiet --python "$(PYTHON)" && touch $@
 
-demo: $(STAMP) ## Set everything up and watch six incidents being handled (KEEP=1 leaves the stack up)
+demo: $(STAMP) ## Set everything up and watch seven incidents being handled (KEEP=1 leaves the stack up)
 	@$(BIN)/rb demo $(if $(KEEP),--keep)
 
 test: $(STAMP) lint typecheck ## Set everything up, then lint, type-check, check the layers and run all tests

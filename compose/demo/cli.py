@@ -23,7 +23,7 @@ def demo(
         list[str] | None,
         typer.Option(
             "--only",
-            help="Only these: oom, image-pull, node, low-confidence, not-fixed, storm; with commas, or several times.",
+            help="Only these, with commas: oom, image-pull, node, low-confidence, not-fixed, storm, storm-stop.",
             show_default=False,
         ),
     ] = None,
@@ -35,14 +35,14 @@ def demo(
         typer.Option("--state", help="State folder. Default: $ROOTMEND_STATE, else the nearest .rootmend/ upward."),
     ] = None,
 ) -> None:
-    """Watch six incidents being handled, from the alert to the proof.
+    """Watch seven incidents being handled, from the alert to the proof.
 
     Starts the local stack where it does not run, deploys workloads that really are broken, writes the causal graph as
     KGroot does, sends alerts to Kafka, and follows each incident through the pipeline. Exit code 1 when one of them
     does not come out as told.
 
     Examples:
-      rb demo                        all six
+      rb demo                        all seven
       rb demo --keep                 leave everything up, to look around in
       rb demo --only oom --keep      one incident, under a minute on a warm stack
       rb demo --only node,storm      two of them

@@ -31,6 +31,13 @@ AUTONOMY: Mapping[str, Any] = {
     "to_auto": {"executions": 1, "lower_bound": 0.2, "needs_human": False},
 }
 """Most of what is shown has earned its rung; one runbook is seen earning it, on less than anybody should ask for."""
+STORM_LIMIT = 6
+BREAKER = {
+    "causes": {"reason": STORM_LIMIT, "runbook": 1000, "namespace": 1000, "cluster": 1000},
+    "causes_window": "30s",
+    "quiet": "5s",
+}
+"""A small storm is enough to be seen, its calm is short enough to be waited for, and it stops no other incident."""
 _START = 90.0
 _STOP = 30.0
 
@@ -53,6 +60,7 @@ def write_settings(run: Run, addresses: Addresses, extra: Mapping[str, Any] | No
     # The runbooks of the demo have earned to run by themselves, but for the one that is shown earning it.
     settings["autonomy"] = AUTONOMY
     settings["logging"] = {"format": "json"}
+    settings["breaker"] = BREAKER
     write_private(run.settings_file, yaml.safe_dump(settings | dict(extra or {}), sort_keys=False))
 
 
