@@ -33,11 +33,11 @@ from services.settings_model import (
     Neo4j,
     Redis,
     Runbooks,
-    SecretSources,
     Settings,
-    Slack,
     Topics,
 )
+from services.settings_secrets import SecretSources
+from services.settings_slack import Slack
 
 __all__ = [
     "Api",
