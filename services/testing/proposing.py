@@ -155,7 +155,7 @@ class Proposer:
             paused=raw["check"] == "pause",
             recorded=known,
             finished_at=_finished(execution),
-            ended=(execution["outcome"] or "", execution["verdict"] or "") if execution else ("", ""),
+            ended=_ended(execution),
         )
         if incident.signal.run and incident.signal.run.dry_run:
             return proposed(answer=known)  # only what would be done was asked for: no runbook changes that
@@ -402,6 +402,12 @@ def _finished(execution: Json | None) -> datetime | None:
     if execution is None or not execution["started_at"] or not execution["finished_at"]:
         return None
     return datetime.fromisoformat(execution["finished_at"])
+
+
+def _ended(execution: Json | None) -> tuple[str, str]:
+    """Outcome and verdict, which an export keeps in the record of the execution; empty where there are none."""
+    record = {**(execution or {}), **((execution or {}).get("record") or {})}
+    return record.get("outcome") or "", record.get("verdict") or ""
 
 
 def _recorded(raw: Json, execution: Json | None) -> Answer:

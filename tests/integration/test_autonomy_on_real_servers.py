@@ -10,6 +10,9 @@ from fakes.served import mark, runbook, served, until
 
 pytestmark = pytest.mark.stack
 
+PATIENCE = 120.0
+"""Seconds for anything to happen on a busy machine."""
+
 BY_ITSELF = {
     "enabled": True,
     "start": "approve",
@@ -27,14 +30,14 @@ async def told(one, app, namespace, **changes):
 
 async def approved(one, event):
     """Say yes to what waits, and give the finished execution."""
-    decision = await one.decided(event, "approval")
+    decision = await one.decided(event, "approval", seconds=PATIENCE)
     rows = await one.query(
         "MATCH (:Decision {id: $id})-[:LED_TO]->(e) MATCH (a:Approval {execution_id: e.id}) RETURN a.id AS id",
         id=decision["id"],
     )
     said = await one.rb("approvals", "approve", rows[0]["id"], "--yes", "--by", "ada", "--reason", "looked at it")
     assert said.returncode == 0, said.stderr
-    return await one.execution(event, "done")
+    return await one.execution(event, "done", seconds=PATIENCE)
 
 
 async def rungs(one):
@@ -60,27 +63,29 @@ async def test_a_runbook_earns_auto_and_loses_it_with_the_next_failure(stack, tm
         async def on_auto():
             return (await rungs(one)).get("Deployment", {}).get("rung") == "auto"
 
-        await until(on_auto, "the promotion", 60)
+        await until(on_auto, "the promotion", PATIENCE)
         event = await told(one, "c", namespace)
-        assert (await one.execution(event, "done"))["outcome"] == "success"
-        permit = await one.decided(event, "permit")
+        assert (await one.execution(event, "done", seconds=PATIENCE))["outcome"] == "success"
+        permit = await one.decided(event, "permit", seconds=PATIENCE)
         assert json.loads(permit["numbers"])["autonomy"] == "auto"
 
         # A new version of the same runbook: its fix does not hold.
         never = {"settle": "1s", "timeout": "5s", "success_criteria": [{"name": "never", "check": "1 == 2"}]}
         one.runbook("fix", runbook("TestTrouble", mark("fixed"), verification=never))
-        await until(_logged(process, "runbooks.loaded", changed=["fix-testtrouble"]), "the new version is in force", 60)
-        failed = await one.execution(await told(one, "d", namespace), "done")
+        await until(
+            _logged(process, "runbooks.loaded", changed=["fix-testtrouble"]), "the new version is in force", PATIENCE
+        )
+        failed = await one.execution(await told(one, "d", namespace), "done", seconds=PATIENCE)
         assert failed["verdict"] == "not_fixed"
 
         async def demoted():
             found = (await rungs(one))["Deployment"]
             return found if found["rung"] == "approve" else None
 
-        found = await until(demoted, "the demotion", 60)
+        found = await until(demoted, "the demotion", PATIENCE)
         assert "not_fixed by execution" in found["reason"]
-        await until(_logged(process, "autonomy.moved", after="approve"), "the process has demoted it", 60)
-        assert (await one.decided(await told(one, "e", namespace), "approval"))["check"] == "approval"
+        await until(_logged(process, "autonomy.moved", after="approve"), "the process has demoted it", PATIENCE)
+        assert (await one.decided(await told(one, "e", namespace), "approval", seconds=PATIENCE))["check"] == "approval"
 
         history = await one.rb("autonomy", "history", "fix-testtrouble", "--json")
         moves = json.loads(history.stdout)
@@ -111,14 +116,14 @@ async def test_people_move_runbooks_and_the_record_says_why(stack, tmp_path):
         up = await one.rb("autonomy", "promote", *words, "--reason", "tried on staging", "--unproven")
         assert up.returncode == 0, up.stderr
 
-        await until(_logged(process, "autonomy.followed", after="auto"), "the process follows", 60)
+        await until(_logged(process, "autonomy.followed", after="auto"), "the process follows", PATIENCE)
         event = await told(one, "a", namespace)
-        assert (await one.execution(event, "done"))["outcome"] == "success"
+        assert (await one.execution(event, "done", seconds=PATIENCE))["outcome"] == "success"
 
         down = await one.rb("autonomy", "demote", *words, "--to", "observe", "--reason", "audit week")
         assert down.returncode == 0, down.stderr
-        await until(_logged(process, "autonomy.followed", after="observe"), "the process follows", 60)
-        held = await one.decided(await told(one, "b", namespace), "refusal")
+        await until(_logged(process, "autonomy.followed", after="observe"), "the process follows", PATIENCE)
+        held = await one.decided(await told(one, "b", namespace), "refusal", seconds=PATIENCE)
         assert held["check"] == "observed"
         assert held["suggested"]
         explained = await one.rb("explain", held["incident_id"])

