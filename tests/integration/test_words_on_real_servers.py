@@ -95,6 +95,13 @@ def wide(world):
             "rates": {"per_minute": 100, "per_hour": 500, "per_day": 1000},
             "max_concurrent": 5,
             "ask_again": {"executions": 9, "within": "1h"},
+            "cooldown_after": {
+                "success": "20m",
+                "failure": "1h",
+                "rollback": "1h",
+                "not_fixed": "2h",
+                "inconclusive": "1h",
+            },
             "blast_radius_percent": 100,
             "protected_namespaces": ["bank"],
             "protected_labels": {"tier": "core"},
@@ -282,6 +289,7 @@ async def test_everything_around_the_steps_holds(world, namespace):
     assert (await world.rb("approvals", "approve", waiting["id"], "--yes", "--by", "alice")).returncode == 0
     done = await world.execution(event, "done", seconds=120)
     assert (done["outcome"], done.get("verdict")) == ("success", "verified"), done.get("error")
+    assert done["cooldown_seconds"] == 20 * 60  # as the runbook wants it after a success
     found = await world.annotations("wide", namespace)
     assert found["one"] == '"x-1" 3 1.5 true "1Gi" 300.0 [1, 2] {"a": 1}'
     assert found["two"] == "wide"
