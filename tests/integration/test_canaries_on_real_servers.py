@@ -74,7 +74,7 @@ async def test_invariant_12_a_canary_is_found_nowhere(stack, tmp_path):
 
 
 async def test_without_the_masker_the_search_finds_canaries_everywhere(stack, tmp_path):
-    """Else the test above, and the one over the whole catalog, would hold for the wrong reason."""
+    """Else the test above would hold for the wrong reason."""
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(UNMASKED)
