@@ -82,7 +82,8 @@ def settings(url: str) -> dict[str, Any]:
     return {
         "slack": {"token": "xoxb-storm", "base_url": f"{url}/", "channel": "#oncall"},
         "matching": {"self_evident_reasons": [REASON], "retry_refused": "1s"},
-        "gate": {"max_executions_per_hour": PER_HOUR_CLUSTER},
+        # A share of the cluster's pods is not what is tried here: listing thousands for each plan would take the time.
+        "gate": {"max_executions_per_hour": PER_HOUR_CLUSTER, "max_blast_percent_cluster": None},
         "breaker": {
             "enabled": True,
             "causes": causes,
@@ -185,6 +186,28 @@ async def observed(world: Served, stack: Any, namespace: str) -> AsyncIterator[d
         await process.wait()
 
 
+async def first_ones(world: Served, alerts: list[tuple[str, bytes]], size: Size) -> int:
+    """Executions that begin before the storm; how many alerts it took.
+
+    They are told again until they do, as Alertmanager does: a busy API server may not have answered the first time.
+    """
+    sent, again = 0, 0.0
+
+    async def begun() -> bool:
+        nonlocal sent, again
+        if time.monotonic() > again:
+            await world.send(alerts)
+            sent, again = sent + len(alerts), time.monotonic() + 10
+        rows = await world.query(
+            "MATCH (e:RunbookExecution) WHERE e.target_key STARTS WITH $name + '/' "
+            "AND e.started_at IS NOT NULL RETURN count(e) AS n"
+        )
+        return rows[0]["n"] == len(alerts)
+
+    await until(begun, "the first executions begin", size.seconds)
+    return sent
+
+
 async def test_in_a_storm_no_limit_is_exceeded_and_people_are_told_at_most_five_times(
     stack, size, tmp_path, record_property
 ):
@@ -196,20 +219,9 @@ async def test_in_a_storm_no_limit_is_exceeded_and_people_are_told_at_most_five_
         await world.serve()
         async with observed(world, stack, namespace) as seen:
             apps = sorted(pods)
-            first = apps[:AT_ONCE]
-            await world.send([alert(world, namespace, pods[app][0]) for app in first])
-
-            async def begun() -> bool:
-                rows = await world.query(
-                    "MATCH (e:RunbookExecution) WHERE e.target_key STARTS WITH $name + '/' "
-                    "AND e.started_at IS NOT NULL RETURN count(e) AS n"
-                )
-                return rows[0]["n"] == AT_ONCE
-
-            await until(begun, "the first executions begin", size.seconds)
+            sent = await first_ones(world, [alert(world, namespace, pods[app][0]) for app in apps[:AT_ONCE]], size)
             every = [pod for names in zip(*(pods[app] for app in apps), strict=True) for pod in names]
             began = time.monotonic()
-            sent = AT_ONCE
             while sent < size.alerts:
                 part = [
                     alert(world, namespace, every[n % len(every)]) for n in range(sent, min(sent + 5000, size.alerts))
@@ -222,7 +234,6 @@ async def test_in_a_storm_no_limit_is_exceeded_and_people_are_told_at_most_five_
 
             await until(consumed, "every alert is decided", size.seconds)
             took = time.monotonic() - began
-            listed = json.loads((await world.rb("breaker", "list", "--json")).stdout)
 
             async def over() -> bool:
                 return sum("Storm over" in text for text in told_people(chat)) == 1
@@ -242,6 +253,7 @@ async def test_in_a_storm_no_limit_is_exceeded_and_people_are_told_at_most_five_
         decisions = await world.query(
             "MATCH (d:Decision {cluster: $name}) RETURN d.kind AS kind, d.check AS check, count(*) AS n"
         )
+        stopped = await world.query("MATCH (s:StormStop {scope: $name + ':'}) RETURN s.part AS part, s.open AS open")
         outcomes = await world.query(
             "MATCH (e:RunbookExecution) WHERE e.target_key STARTS WITH $name + '/' AND e.started_at IS NOT NULL "
             "RETURN e.outcome AS outcome, count(*) AS n"
@@ -254,7 +266,8 @@ async def test_in_a_storm_no_limit_is_exceeded_and_people_are_told_at_most_five_
     assert seen["samples"] > 0
     assert seen["most"]["concurrent"] > 0, "the observer saw nothing of what ran"
     assert len(seen["executions"]) >= AT_ONCE
-    assert f"reason:{world.name}/{REASON}" in {one["scope"] for one in listed}
+    parts = {(row["part"], row["open"]) for row in stopped}
+    assert {(f"reason:{world.name}/{REASON}", True), (f"reason:{world.name}/{REASON}", False)} <= parts
     assert {(row["kind"], row["check"]) for row in decisions} >= {("refusal", "storm")}
     assert {row["outcome"] for row in outcomes} == {"rollback"}, "a rollback was stopped, or something else ran"
     assert len(texts) <= 5, texts
