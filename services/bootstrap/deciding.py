@@ -22,7 +22,7 @@ from services.forecast import Forecaster
 from services.graph.blast import Neo4jBlastRadius, UnknownTarget
 from services.graph.causes import Neo4jCausalGraph
 from services.graph.durations import Neo4jDurations
-from services.kubernetes.recent import RecentLists, RecentReads
+from services.kubernetes.recent import RecentCount, RecentLists, RecentReads
 from services.logs import masker
 from services.pipeline.around import LookAround
 from services.pipeline.blast import ClusterAndGraph
@@ -39,7 +39,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
     counting = Neo4jBlastRadius(parts.graph, tenant, UnknownTarget.REFUSE)
     # Marks on namespaces, nodes and owners, and a namespace's budgets, are the same for many decisions of a moment.
     calm, lists = RecentReads(parts.cluster, seconds=3.0), RecentLists(parts.cluster)
-    around = LookAround(reads, calm, lists, argo_labels=settings.gate.argocd_labels)
+    around, crowd = LookAround(reads, calm, lists, argo_labels=settings.gate.argocd_labels), RecentCount()
     return Permits(
         planner=Planner(
             all_actions(),
@@ -50,7 +50,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
             max_depth=settings.execution.max_depth,
         ),
         gate=parts.gate,
-        sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster, around=around),
+        sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster, around=around, crowd=crowd),
         frozen=parts.freezes.in_force,
         policy_settings=policy_of(settings),
         clock=parts.clock,

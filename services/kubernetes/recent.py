@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from executor.model import ObjectRef
@@ -147,4 +147,31 @@ class RecentLists:
         except BaseException:
             if self._known.get(key) == (now, asked):
                 del self._known[key]
+            raise
+
+
+class RecentCount:
+    """A number that is dear to count and hardly moves, such as the pods of a whole cluster.
+
+    Args:
+        seconds: how old an answer may be.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, *, seconds: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._known: tuple[float, asyncio.Future[int]] | None = None
+
+    async def of(self, count: Callable[[], Awaitable[int]]) -> int:
+        """The number; those who ask at the same time share one answer. An error is kept for nobody."""
+        now = self._clock()
+        if self._known is None or now - self._known[0] >= self._seconds:
+            self._known = now, asyncio.ensure_future(count())
+        asked = self._known[1]
+        try:
+            return await asyncio.shield(asked)
+        except BaseException:
+            if self._known is not None and self._known[1] is asked:
+                self._known = None
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -12,6 +13,7 @@ from matcher.kinds import RUNBOOK
 from matcher.ports import KubeObject, LiveObjects
 from safety.blast import WORKLOADS, GraphSays, Touched, count
 from safety.surroundings import Around, Footprint
+from services.kubernetes.recent import RecentCount
 from services.pipeline.around import LookAround, split
 
 _ENDED = ("Succeeded", "Failed")
@@ -47,16 +49,29 @@ class GraphCount(Protocol):
 
 
 class ClusterAndGraph:
-    """safety.blast.BlastSources for one tenant and cluster."""
+    """safety.blast.BlastSources for one tenant and cluster.
+
+    Args:
+        around: reads what surrounds a plan.
+        crowd: remembers how many pods the whole cluster has, which may be thousands.
+    """
 
     def __init__(
-        self, live: LiveObjects, graph: GraphCount, tenant: str, cluster: str, *, around: LookAround | None = None
+        self,
+        live: LiveObjects,
+        graph: GraphCount,
+        tenant: str,
+        cluster: str,
+        *,
+        around: LookAround | None = None,
+        crowd: RecentCount | None = None,
     ) -> None:
         self._live = live
         self._graph = graph
         self._tenant = tenant
         self._cluster = cluster
         self._look_around = around or LookAround(live)
+        self._crowd = crowd or RecentCount()
 
     async def live(self, touched: Sequence[str]) -> int | None:
         """Replicas of workloads, pods of nodes, one for anything else."""
@@ -81,9 +96,13 @@ class ClusterAndGraph:
 
     async def pods(self, namespaces: Sequence[str]) -> int | None:
         """Pods that are there and have not ended."""
-        asked = [""] if "" in namespaces or not namespaces else list(dict.fromkeys(namespaces))
-        found = await asyncio.gather(*(self._live.list("Pod", namespace) for namespace in asked))
-        return sum(1 for pods in found for pod in pods if pod.get("status", {}).get("phase") not in _ENDED)
+        if "" in namespaces or not namespaces:
+            return await self._crowd.of(partial(self._running, ""))
+        return sum(await asyncio.gather(*(self._running(one) for one in dict.fromkeys(namespaces))))
+
+    async def _running(self, namespace: str) -> int:
+        pods = await self._live.list("Pod", namespace)
+        return sum(1 for pod in pods if pod.get("status", {}).get("phase") not in _ENDED)
 
     async def around(self, footprint: Footprint) -> Around:
         """See the port."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from executor.errors import Unavailable
-from services.kubernetes.recent import RecentReads
+from services.kubernetes.recent import RecentCount, RecentReads
 
 
 class Counting:
@@ -90,3 +90,37 @@ async def test_who_gives_up_does_not_take_the_answer_from_others(cluster):
     first.cancel()
     assert await second is not None
     assert cluster.asked == 1
+
+
+async def test_the_pods_of_the_cluster_are_counted_once_for_all_plans_of_a_while():
+    """Listing thousands of pods for each plan of a storm would keep the API server busy with nothing else."""
+    asked, now = [], [0.0]
+
+    async def count():
+        asked.append(now[0])
+        await asyncio.sleep(0)
+        return 5_000
+
+    crowd = RecentCount(seconds=30, clock=lambda: now[0])
+    assert await asyncio.gather(*(crowd.of(count) for _ in range(5))) == [5_000] * 5
+    now[0] = 29.0
+    await crowd.of(count)
+    assert asked == [0.0]
+    now[0] = 30.0
+    await crowd.of(count)
+    assert asked == [0.0, 30.0]
+
+
+async def test_a_count_that_failed_is_kept_for_nobody():
+    """The next plan asks again; an unknown number is a no for this one alone."""
+
+    async def away():
+        raise Unavailable("away")
+
+    async def three():
+        return 3
+
+    crowd = RecentCount(clock=lambda: 0.0)
+    with pytest.raises(Unavailable):
+        await crowd.of(away)
+    assert await crowd.of(three) == 3
