@@ -205,7 +205,7 @@ class RedisGate:
         for attempt in range(2):
             (told,) = await self._wire.run([self._calls.paused(where)])
             if isinstance(told, Exception):
-                raise told if isinstance(told, GateUnavailable) else GateUnavailable(f"the store refused: {told}")
+                raise GateUnavailable(f"the gate's store cannot say whether automation is paused: {told}") from told
             if told[0] == "paused":
                 by, reason, scope = told[1:]
                 return f"{scope} is paused by {by}: {reason}" if scope else f"paused by {by}: {reason}"
