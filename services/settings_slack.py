@@ -22,7 +22,7 @@ class Slack(Group):
     )
     app_token: SecretStr | None = Field(None, description="App-level token (`connections:write`), for mode socket")
     signing_secret: SecretStr | None = Field(None, description="Signing secret of the app, for mode http")
-    channels: Texts = Field(
+    allowed_channels: Texts = Field(
         (), description="Channels that runbooks may name for questions; others are asked in slack.channel; empty: any"
     )
     users: dict[str, str] = Field(

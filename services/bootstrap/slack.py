@@ -70,7 +70,7 @@ def make_slack(parts: Parts, roles: Sequence[Role]) -> SlackDesk | None:
 def _keeper(parts: Parts, api: SlackApi) -> Keeper:
     settings = parts.settings
     return Keeper(
-        SlackSurface(api, settings.slack.channel, settings.slack.channels),
+        SlackSurface(api, settings.slack.channel, settings.slack.allowed_channels),
         Neo4jPlaces(parts.graph, settings.default_cluster),
         parts.ledger,
         parts.clock,
