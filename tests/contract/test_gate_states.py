@@ -332,7 +332,11 @@ def _walk(machine: type[GateMachine], steps: int) -> None:
         run_state_machine_as_test(
             seed(start)(machine),
             settings=settings(
-                max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=quiet, database=None
+                max_examples=min(100, steps // 50),
+                stateful_step_count=50,
+                deadline=None,
+                suppress_health_check=quiet,
+                database=None,
             ),
         )
         if machine.steps >= steps:
