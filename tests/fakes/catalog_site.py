@@ -200,7 +200,7 @@ class Site:
                     assert said.returncode == 0, said.stderr
             return execution if execution["status"] == "done" else None
 
-        done = await until(ended, f"the execution of {self.namespace} has ended", 150)
+        done = await until(ended, f"the execution of {self.namespace} has ended", 400)
         assert done is not None
         return done
 
