@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from compose.paths import Folders
 from compose.state import write_private
 
+LOOPBACK = ("127.0.0.0/8", "::1")
+"""What runbooks of the practice stack may call beside the world: its servers are on this machine."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -65,7 +68,7 @@ class Addresses(_Frozen):
         audit = (
             {"audit": {"folder": str(Folders(cache=self.state, state=self.state).data / "audit")}} if self.neo4j else {}
         )
-        return told | audit
+        return told | audit | {"outgoing": {"allow": list(LOOPBACK)}}
 
 
 def write_settings(folders: Folders, addresses: Addresses) -> None:

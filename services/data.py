@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from executor.actions.base import World
+from executor.ports import Http
 from services.beside import FolderFiles
 from services.prometheus import MetricsPublisher, PrometheusMetrics
 from services.settings import Settings
@@ -16,13 +17,14 @@ from services.sql import Database, SqlDatabases
 _MIB = 1024 * 1024
 
 
-def with_data(world: World, settings: Settings, event: Callable[..., None]) -> World:
+def with_data(world: World, settings: Settings, event: Callable[..., None], http: Http) -> World:
     """The world with metrics, databases, programs and files. Nothing connects before a step asks.
 
     Args:
-        world: its HTTP and secrets are used.
+        world: its secrets are used.
         settings: checked already.
         event: told each number that a runbook publishes.
+        http: calls the services that the settings name.
     """
     asked = settings.prometheus
     token = asked.token.get_secret_value() if asked.token else ""
@@ -31,8 +33,8 @@ def with_data(world: World, settings: Settings, event: Callable[..., None]) -> W
     }
     return replace(
         world,
-        metrics=PrometheusMetrics(world.http, asked.url, token=token, queries=asked.queries),
-        metrics_sink=MetricsPublisher(world.http, event, pushgateway_url=asked.pushgateway_url, token=token),
+        metrics=PrometheusMetrics(http, asked.url, token=token, queries=asked.queries),
+        metrics_sink=MetricsPublisher(http, event, pushgateway_url=asked.pushgateway_url, token=token),
         sql=SqlDatabases(databases, world.secrets.get),
         shell=make_shell(settings.actions.shell),
         files=FolderFiles(),

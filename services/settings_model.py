@@ -28,6 +28,7 @@ from services.settings_freezes import FreezeSettings, known_zone
 from services.settings_history import History
 from services.settings_limits import AskAgain, CooldownAfter, CountLimits
 from services.settings_people import (
+from services.settings_outgoing import Outgoing
     JiraSettings,
     MailSettings,
     PagerDutySettings,
@@ -443,6 +444,7 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(MailSettings(), description="Mail to people")
     jira: JiraSettings = Field(JiraSettings(), description="Tickets in Jira")
     servicenow: ServiceNowSettings = Field(ServiceNowSettings(), description="Tickets in ServiceNow")
+    outgoing: Outgoing = Field(Outgoing(), description="Which addresses may be called")
     screenshots: ScreenshotSettings = Field(ScreenshotSettings(), description="Pictures of pages, and their baselines")
     api: Api = Field(Api(), description="The HTTP side: health, metrics, receiver, REST API")
     access: AccessSettings = Field(AccessSettings(), description="Who may do what")

@@ -28,7 +28,7 @@ def world(parts: Parts) -> World:
     settings = parts.settings
     acting = World(
         cluster=parts.cluster,
-        http=parts.http,
+        http=parts.web,
         chat=SlackChat(
             settings.slack.token.get_secret_value() if settings.slack.token else None,
             base_url=settings.slack.base_url,
@@ -41,7 +41,7 @@ def world(parts: Parts) -> World:
         screens=open_screens(settings),
         exec_rules=ExecRules(settings.actions.exec.enabled, settings.actions.exec.allow),
     )
-    return with_data(acting, settings, parts.hooks.event)
+    return with_data(acting, settings, parts.hooks.event, parts.http)
 
 
 def open_screens(settings: Settings) -> ChromiumScreens:

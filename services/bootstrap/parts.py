@@ -44,6 +44,7 @@ from services.kubernetes.cluster import KubernetesCluster
 from services.kubernetes.connect import connect as connect_cluster
 from services.logs import LogHooks, masker
 from services.metrics import Metrics
+from services.outgoing.opening import runbook_client, service_client
 from services.pipeline.catalog import Catalog
 from services.pipeline.storms import StormWatch
 from services.plugins import all_actions
@@ -70,7 +71,12 @@ ALL_ROLES = tuple(Role)
 
 @dataclass(slots=True)
 class Parts:
-    """Everything that a service needs, connected. ``close`` undoes it in reverse order."""
+    """Everything that a service needs, connected. ``close`` undoes it in reverse order.
+
+    Attributes:
+        http: calls the services that the settings name.
+        web: calls what runbooks name.
+    """
 
     settings: Settings
     holder: str
@@ -96,6 +102,7 @@ class Parts:
     freezes: FreezeBook
     secrets: Secrets
     door: Door
+    web: HttpClient
     authenticator: Authenticator
     directory: Directory
     stack: AsyncExitStack
@@ -170,11 +177,12 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             timeout_seconds=settings.kubernetes.request_timeout_seconds,
         )
         stack.push_async_callback(cluster.close)
-        http = HttpClient()
+        http, web = service_client(settings), runbook_client(settings)
         stack.push_async_callback(http.close)
         secrets = make_secrets(settings.secrets, os.environ, clock, masker.register, cluster)
         stack.push_async_callback(secrets.store.close)
         door = open_door(settings, open_access(settings), hooks)
+        stack.push_async_callback(web.close)
         tokens = Neo4jTokens(graph, settings.redis.prefix)
         vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
         authenticator = await stack.enter_async_context(vouching)
@@ -224,5 +232,6 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             authenticator=authenticator,
             directory=Directory(settings.access.people),
             stack=stack.pop_all(),
+            web=web,
             history=history,
         )

@@ -72,13 +72,13 @@ def opened(url: str) -> Iterator[Source]:
         CatalogError: it cannot be reached or read.
     """
     if url.startswith("oci://"):
-        with open_client() as client:
+        with open_client(url) as client:
             yield Files(unpack(oci.pull(client, url), url), url)
     elif git.is_repository(url):
         with git.cloned(url) as repository:
             yield repository
     elif urlsplit(url).scheme in {"http", "https"}:
-        with open_client() as client:
+        with open_client(url) as client:
             yield _over_http(client, url)
     else:
         yield _on_disk(url)

@@ -229,7 +229,7 @@ def _put(made: Catalog, output: str) -> str:
     from services.catalogs.web import open_client  # noqa: PLC0415 - as above
 
     if output.startswith("oci://"):
-        with open_client() as client:
+        with open_client(output) as client:
             return oci.push(client, output, pack(made.files))
     if output.startswith("oci:"):
         path, _, tag = output.removeprefix("oci:").partition(":")

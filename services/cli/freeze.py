@@ -52,10 +52,10 @@ async def _read(settings: Settings) -> dict[str, Any]:
     from services import logs  # noqa: PLC0415 - keeps rb --help quick
     from services.clock import SystemClock  # noqa: PLC0415 - as above
     from services.connections import freeze_book  # noqa: PLC0415 - as above
-    from services.http_client import HttpClient  # noqa: PLC0415 - as above
+    from services.outgoing.opening import service_client  # noqa: PLC0415 - as above
 
     logs.configure("error", settings.logging.format)
-    http = HttpClient()
+    http = service_client(settings)
     try:
         book = freeze_book(settings, http, SystemClock())
         await book.refresh()

@@ -124,13 +124,13 @@ async def _ports(settings: Settings, live: tuple[str, ...], stack: Any) -> Mappi
     """The real ports that were asked for."""
     from services.bootstrap import open_screens  # noqa: PLC0415 - keeps rb --help quick
     from services.clock import SystemClock  # noqa: PLC0415 - as above
-    from services.http_client import HttpClient  # noqa: PLC0415 - as above
     from services.logs import masker  # noqa: PLC0415 - as above
+    from services.outgoing.opening import runbook_client  # noqa: PLC0415 - as above
     from services.secrets.make import make_secrets  # noqa: PLC0415 - as above
 
     found: dict[str, Any] = {}
     if "http" in live:
-        found["http"] = client = HttpClient()
+        found["http"] = client = runbook_client(settings)
         stack.push_async_callback(client.close)
         found["http_base"] = settings.http.base_url
     if "screens" in live:

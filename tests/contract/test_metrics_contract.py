@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 from fakes.data import FakeMetrics
+from fakes.nearby import nearby_client
 from integration.prometheus_server import SCRAPE_SECONDS, run_monitoring
 
 from executor.errors import Invalid, NotConfigured, Unavailable
 from services.clock import SystemClock
-from services.http_client import HttpClient
 from services.prometheus import MetricsPublisher, PrometheusMetrics
 
 QUERIES = {"errorRate": 'errors{namespace="{{ namespace }}"}'}
@@ -58,7 +58,7 @@ async def monitoring(tmp_path_factory):
 
 @pytest.fixture
 async def http():
-    client = HttpClient()
+    client = nearby_client()
     yield client
     await client.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fakes.nearby import nearby_client
 from fakes.people import FakeMailer, FakePager, FakeTickets
 from fakes.people_servers import JiraServer, PagerDutyServer, ServiceNowServer
 from fakes.smtp import mail_server
@@ -11,7 +12,6 @@ from fakes.world import FakeClock
 
 from executor.errors import Invalid
 from executor.people_ports import Mail, Page, TicketDraft
-from services.http_client import HttpClient
 from services.json_calls import JsonCalls
 from services.mail import MailServer, SmtpMailer
 from services.pagerduty import PagerDuty
@@ -22,7 +22,7 @@ DRAFT = TicketDraft("web grew", "look", "rootmend-x1-fix")
 
 @pytest.fixture
 async def calls():
-    http = HttpClient()
+    http = nearby_client()
     yield JsonCalls(http, FakeClock())
     await http.close()
 

@@ -25,6 +25,7 @@ from fakes import coverage
 from neo4j import AsyncDriver, AsyncGraphDatabase
 from redis.asyncio import Redis
 
+from compose.addresses import LOOPBACK
 from executor.errors import NotFound
 from executor.model import ObjectRef
 from services.kubernetes.cluster import KubernetesCluster
@@ -485,6 +486,7 @@ def _settings(servers: Any, name: str, more: Mapping[str, Any]) -> dict[str, Any
         # What is tested on these begins where a runbook has earned to run by itself; its own tests switch it on.
         "autonomy": {"enabled": False},
         "execution": {"lease_seconds": 6, "heartbeat_seconds": 1, "sweep_seconds": 0.5},
+        "outgoing": {"allow": list(LOOPBACK)},
         # What fails here fails on purpose, one test after the other: no storm.
         "breaker": {"enabled": False},
         "logging": {"format": "json"},

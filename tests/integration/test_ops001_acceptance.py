@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from compose.addresses import LOOPBACK
 from executor.screen_ports import Shot
 from services.bootstrap import open_screens
 from services.cli.app import main
@@ -124,6 +125,7 @@ def pack(request, tmp_path, monkeypatch, chromium, service):
         "HTTP__BASE_URL": f"http://127.0.0.1:{PORT}",
         "SCREENSHOTS__BROWSER": str(chromium),
         "SCREENSHOTS__REPORTS": str(tmp_path / "reports"),
+        "OUTGOING__ALLOW": ",".join(LOOPBACK),
         "SECRET_API_TOKEN": "made-up-token",
     }.items():
         monkeypatch.setenv(f"ROOTMEND_{name}", value)

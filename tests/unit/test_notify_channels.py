@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.actions import RecordingHooks, match_for, record_of
+from fakes.nearby import nearby_client
 from fakes.people import FakePeople
 from fakes.web import Told, web
 from fakes.world import FakeWorld
@@ -17,7 +18,6 @@ from executor.model import Outcome, Verdict
 from executor.notify import Notifier
 from executor.people_ports import People
 from executor.planner import Planner
-from services.http_client import HttpClient
 
 ALL = {
     "slack": {"channel": "#a", "message": "{{ target.name }}: {{ outcome }}"},
@@ -107,7 +107,7 @@ async def test_a_channel_that_fails_holds_up_no_other(world, people):
 async def test_a_webhook_gets_the_facts_and_its_secret_stays_secret(world):
     """The address is completed at the moment of use, and what the other side echoes is masked."""
     world.secrets.values["hook"] = "s3cr3t-hook"
-    http, hooks = HttpClient(), RecordingHooks()
+    http, hooks = nearby_client(), RecordingHooks()
     async with web(lambda asked: Told(500, f"no {asked.path}")) as at:
         at.first = [Told(200, "ok")]
         url = at.url + "/{{ secrets.hook }}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.action_rig import EXECUTION, Rig
+from fakes.nearby import nearby_client
 from fakes.people import FakePeople, FakeTickets
 from fakes.people_servers import JiraServer
 from fakes.web import web
@@ -18,7 +19,6 @@ from executor.errors import NotConfigured, NotDone, PlanError, StepFailed
 from executor.model import Access
 from executor.people_ports import People
 from executor.rendering import checked
-from services.http_client import HttpClient
 from services.json_calls import JsonCalls
 from services.tickets import Jira
 
@@ -157,7 +157,7 @@ async def test_after_a_crash_the_ticket_is_looked_for(world, people):
 
 async def test_a_ticket_of_a_crashed_step_is_found_in_a_real_api(world):
     """The reference survives the trip through Jira's labels and its query language."""
-    http = HttpClient()
+    http = nearby_client()
     async with web(JiraServer()) as at:
         jira = Jira(JsonCalls(http, world.clock), at.url, user="bot@example.com", token="jira-t0ken", project="OPS")
         made = Rig(replace(world.ports, people=People(tickets={"jira": jira})), "ticket", CASES["ticket"])

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from fakes.nearby import nearby_client
 from fakes.people_servers import TEAMS_MOST, JiraServer, PagerDutyServer, ServiceNowServer, TeamsServer
 from fakes.web import Told, web
 from fakes.world import FakeClock
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from executor.errors import Invalid, NotConfigured, NotDone, Unavailable
 from executor.people_ports import Card, Page, TicketDraft
 from services.chat import SlackChat
-from services.http_client import HttpClient
 from services.json_calls import JsonCalls, retry_after
 from services.pagerduty import PagerDuty
 from services.teams import TeamsWebhooks, message, shortened
@@ -33,7 +33,7 @@ async def clock():
 
 @pytest.fixture
 async def calls(clock):
-    http = HttpClient()
+    http = nearby_client()
     yield JsonCalls(http, clock, timeout_seconds=5)
     await http.close()
 
