@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 from executor.errors import Forbidden, NotConfigured, StepFailed, Unavailable
 from executor.screen_ports import Box, Difference, Shot
+from services.outgoing.network import GuardedBackend
+from services.outgoing.proxy import Gateway, gateway
+from services.outgoing.rules import Rules
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page, Route
@@ -29,6 +32,9 @@ _ARGUMENTS = (
     "--no-first-run",
     "--no-pings",
     "--disable-dev-shm-usage",
+    # Nothing may pass by the proxy that holds the rules.
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-quic",
     # The same letters and colours on each machine, as far as its fonts allow.
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
@@ -36,6 +42,9 @@ _ARGUMENTS = (
 )
 _MASK_COLOUR = "#000000"
 _QUOTED = 300
+_PAGE_BYTES = 64 * 1024 * 1024
+"""Most that a page and all that it asks for may weigh."""
+_NO_EXCEPTIONS = Rules()
 
 
 class ChromiumScreens:
@@ -48,6 +57,7 @@ class ChromiumScreens:
         sandbox: off for root, whom Chromium refuses otherwise.
         max_parallel: most browsers at a time.
         environment: of the browser: what it needs, and no secrets.
+        rules: what pages may call; everything that the browser asks for is held by them.
     """
 
     def __init__(
@@ -59,6 +69,7 @@ class ChromiumScreens:
         sandbox: bool = True,
         max_parallel: int = 2,
         environment: Mapping[str, str] | None = None,
+        rules: Rules = _NO_EXCEPTIONS,
     ) -> None:
         self._browser = browser
         self._reports = reports
@@ -66,6 +77,7 @@ class ChromiumScreens:
         self._sandbox = sandbox
         self._slots = asyncio.Semaphore(max_parallel)
         self._environment = dict(environment or {})
+        self._network = GuardedBackend(rules)
 
     @property
     def updates(self) -> bool:
@@ -86,7 +98,7 @@ class ChromiumScreens:
             from playwright.async_api import Error, TimeoutError, async_playwright  # noqa: PLC0415, A004 - an extra
         except ImportError as error:
             raise NotConfigured(_MISSING) from error
-        async with self._slots, async_playwright() as playwright:
+        async with self._slots, async_playwright() as playwright, gateway(self._network, _PAGE_BYTES) as way:
             with tempfile.TemporaryDirectory(prefix="rootmend-browser-") as home:
                 try:
                     browser = await playwright.chromium.launch(
@@ -95,19 +107,22 @@ class ChromiumScreens:
                         chromium_sandbox=self._sandbox,
                         args=list(_ARGUMENTS),
                         env={**self._environment, "HOME": home},
+                        # Chromium would go to this machine directly; Playwright takes this exception away.
+                        proxy={"server": way.address, "username": way.user, "password": way.password},
                         timeout=shot.timeout_seconds * 1000,
                     )
                 except Error as error:
                     raise Unavailable(f"{self._browser} does not start: {_said(error)}") from error
                 try:
                     return await _taken(browser, shot)
+                except StepFailed as error:
+                    raise _explained(error, way) from error
                 except TimeoutError as error:
-                    raise StepFailed(
-                        f"{_where(shot.url)}: not within {shot.timeout_seconds:g} s: {_first(error, shot.url)}"
-                    ) from error
+                    told = f"{_where(shot.url)}: not within {shot.timeout_seconds:g} s: {_first(error, shot.url)}"
+                    raise _explained(StepFailed(told), way) from error
                 except Error as error:
                     if browser.is_connected():
-                        raise StepFailed(f"{_where(shot.url)}: {_first(error, shot.url)}") from error
+                        raise _explained(StepFailed(f"{_where(shot.url)}: {_first(error, shot.url)}"), way) from error
                     raise Unavailable(f"the browser died: {_first(error, shot.url)}") from error
                 finally:
                     await browser.close()
@@ -226,6 +241,11 @@ def _with_headers(shot: Shot) -> Any:
         await route.continue_(headers={**route.request.headers, **more})
 
     return handle
+
+
+def _explained(error: StepFailed, way: Gateway) -> StepFailed:
+    """With what the rules for outgoing connections refused: the browser itself only sees that something failed."""
+    return StepFailed(f"{error}; {'; '.join(way.refused[:3])}") if way.refused else error
 
 
 def _written(path: Path, content: bytes) -> None:

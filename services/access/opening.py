@@ -23,6 +23,8 @@ from services.access.oidc import OidcVerifier
 from services.access.roles_file import load_access
 from services.access.tokens import Tokens, TokenStore
 from services.config_files import ConfigError
+from services.outgoing.network import GuardedTransport, Refused
+from services.outgoing.rules import Rules
 from services.settings_model import Settings
 
 API_TOKEN, RECEIVER_TOKEN = "api.token", "api.receiver_token"
@@ -33,6 +35,7 @@ SINGLE_OPERATOR = (
 _OK = 200
 _MOST_BYTES = 512 * 1024
 _SECONDS = 5.0
+_NO_EXCEPTIONS = Rules()
 
 
 def open_access(settings: Settings) -> Access:
@@ -86,7 +89,7 @@ async def open_authenticator(
     async with AsyncExitStack() as stack:
         oidc = None
         if access.oidc.issuer:
-            fetcher = JsonFetcher(access.oidc.ca_file)
+            fetcher = JsonFetcher(access.oidc.ca_file, settings.outgoing.rules().and_services([access.oidc.issuer]))
             stack.push_async_callback(fetcher.close)
             oidc = OidcVerifier(access.oidc, Directory(access.people), fetcher, clock)
         accounts = None
@@ -107,16 +110,19 @@ class JsonFetcher:
 
     Args:
         ca_file: own CAs, beside those of the system.
+        rules: what may be called: a provider's documents may name any address.
     """
 
-    def __init__(self, ca_file: Path | None = None) -> None:
+    def __init__(self, ca_file: Path | None = None, rules: Rules = _NO_EXCEPTIONS) -> None:
         trust = ssl.create_default_context()
         if ca_file is not None:
             try:
                 trust.load_verify_locations(ca_file)
             except OSError as error:
                 raise ConfigError((f"access.oidc.ca_file: {ca_file}: {error}",)) from error
-        self._client = httpx.AsyncClient(verify=trust, follow_redirects=False, timeout=_SECONDS)
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(rules, trust), follow_redirects=False, timeout=_SECONDS
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -135,6 +141,8 @@ class JsonFetcher:
                     body += chunk
                     if len(body) > _MOST_BYTES:
                         raise IdentityUnavailable(f"{url} answers with more than {_MOST_BYTES} bytes")
+        except Refused as error:
+            raise IdentityUnavailable(f"{url}: {error}") from error
         except httpx.HTTPError as error:
             raise IdentityUnavailable(f"{url} does not answer: {error or type(error).__name__}") from error
         if answer.status_code != _OK:

@@ -54,6 +54,7 @@ def open_screens(settings: Settings) -> ChromiumScreens:
         sandbox=chosen.sandbox == "auto" and not runs_as_root(),
         max_parallel=chosen.max_parallel,
         environment=browser_environment(os.environ),
+        rules=settings.outgoing.rules().and_services([settings.http.base_url]),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes.action_rig import EXECUTION, Rig, facts
+from fakes.nearby import nearby
 from fakes.screens import Entities
 from fakes.web import Told, web
 from fakes.world import FakeWorld
@@ -27,8 +28,7 @@ def screens_of(chromium, folder, **options):
         chromium,
         folder / "reports",
         sandbox=not runs_as_root(),
-        environment=browser_environment(os.environ),
-        **options,
+        **{"environment": browser_environment(os.environ), "rules": nearby(), **options},
     )
 
 
