@@ -37,6 +37,7 @@ from services.settings_outgoing import Outgoing
     TeamsSettings,
 )
 from services.settings_slack import Slack
+from services.settings_rights import Reviews
 from services.settings_secrets import SecretSources
 
 PREFIX = "ROOTMEND_"
@@ -153,8 +154,8 @@ class Kubernetes(Group):
     request_timeout_seconds: float = Field(10, gt=0, le=300, description="Longest wait for one answer")
 
 
-class Runbooks(Group):
-    """Where runbooks come from."""
+class Runbooks(Reviews):
+    """Where runbooks come from, and which of them run."""
 
     paths: Texts = Field(
         (PACKAGED,), min_length=1, description=f"Files and folders; '{PACKAGED}' is the catalog of the product"

@@ -149,6 +149,9 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb catalog install": _FILES,
     "rb catalog publish": _FILES,
     "rb catalog keygen": _FILES,
+    "rb sign": _FILES,
+    "rb verify": _FILES,
+    "rb keys generate": _FILES,
     # Approvals
     "rb approvals list": _part(Permission.EXECUTIONS_LIST),
     "rb approvals show": _part(Permission.EXECUTIONS_READ),

@@ -28,7 +28,9 @@ from services.pipeline.around import LookAround
 from services.pipeline.blast import ClusterAndGraph
 from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.permit import Permits
+from services.pipeline.reviewing import nobody_asks
 from services.pipeline.ruling import Rulings
+from services.pipeline.vetting import Vetting
 from services.plugins import all_actions
 
 
@@ -60,7 +62,8 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         unknown_blast_asks=settings.gate.unknown_target == "approval",
         rehearse=partial(rehearse, acting),
         runbooks=lambda: parts.catalog.runbooks,
-        rulings=Rulings(lambda: parts.policies.current, parts.autonomy),
+        rulings=Rulings(lambda: parts.policies.current, parts.autonomy, parts.reviewed.unsigned),
+        vetting=Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks),
         suggestions=settings.autonomy.channel,
     )
 

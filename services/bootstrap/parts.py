@@ -54,6 +54,8 @@ from services.secrets.configured import configured_secrets
 from services.secrets.keys import read_keys
 from services.secrets.make import Secrets, make_secrets
 from services.settings import Settings
+from services.signing.opening import open_reviewed
+from services.signing.reviewed import Reviewed
 
 
 class Role(StrEnum):
@@ -91,6 +93,7 @@ class Parts:
     cluster: KubernetesCluster
     bus: KafkaBus
     catalog: Catalog
+    reviewed: Reviewed
     policies: PolicyFiles
     autonomy: AutonomyKeeper | None
     journal: Neo4jJournal
@@ -190,12 +193,14 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())
+        reviewed = open_reviewed(settings)
         catalog = Catalog(
             RunbookFolder(settings.runbooks.folders, actions=known),
             hooks,
             MappingFiles(settings.runbooks.mapping_files),
             Neo4jVersions(graph),
             known,
+            reviewed=reviewed,
         )
         breaker = open_breaker(settings, redis, graph, clock)
         bus = KafkaBus(
@@ -218,6 +223,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             cluster=cluster,
             bus=bus,
             catalog=catalog,
+            reviewed=reviewed,
             policies=policies,
             autonomy=open_autonomy(settings, graph, clock, hooks),
             journal=journal,

@@ -43,6 +43,7 @@ def validate(
     """
     from runbooks.findings import Severity  # noqa: PLC0415  # keeps `rb --help` quick
     from runbooks.loader import load_folder, runbook_files, stands_beside  # noqa: PLC0415  # keeps `rb --help` quick
+    from services.cli.signing import unreviewed  # noqa: PLC0415  # keeps `rb --help` quick
 
     missing = [path for path in paths if not path.exists()]
     files = list(runbook_files(path for path in paths if path.exists()))
@@ -57,6 +58,8 @@ def validate(
     refused = {finding.path for finding in findings if finding.severity is Severity.ERROR}
     count = sum(file in paths or not stands_beside(file) for file in files)
     _WRITERS[format](findings, count - len(refused), count)
+    for why in unreviewed(paths):
+        print(f"rb validate: {why}", file=sys.stderr)
     raise typer.Exit(1 if failing else 0)
 
 

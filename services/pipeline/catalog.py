@@ -19,8 +19,10 @@ from runbooks.mapping_files import MappingFiles, check_mappings
 from runbooks.model import LoadedRunbook
 from runbooks.subject import Actions
 from safety.model import Refusal
+from services.pipeline.reviewing import refusal_of, reviewed_only
 from services.pipeline.standings import InForce, Key, Known, Settled, in_force, key_of, settled, wanted
 from services.records import RunbookUse
+from services.signing.reviewed import Reviewed
 from services.versions import RunbookRollback, VersionRecord, VersionStore, named
 
 log = structlog.get_logger(__name__)
@@ -36,6 +38,7 @@ class Catalog:
         mappings: alerts that start runbooks.
         versions: what the graph knows of versions; None where there is no graph.
         actions: JSON Schema of each action's parameters, to read versions of the graph with.
+        reviewed: tells which runbooks somebody has reviewed; left out, nobody asks for that.
     """
 
     def __init__(
@@ -45,12 +48,16 @@ class Catalog:
         mappings: MappingFiles | None = None,
         versions: VersionStore | None = None,
         actions: Actions | None = None,
+        *,
+        reviewed: Reviewed | None = None,
     ) -> None:
         self._folder = folder
         self._hooks = hooks
         self._mappings = mappings or MappingFiles(())
         self._versions = versions
         self._actions = actions
+        self._reviewed = reviewed or Reviewed((), ())
+        self._left_out: Mapping[Key, str] = {}
         self._kept: dict[Key, LoadedRunbook] = {}
         self._known: Known | None = None if versions else Known()
         self._in_force = InForce((), MappingProxyType({}), MappingProxyType({}))
@@ -100,7 +107,7 @@ class Catalog:
         if loaded is None:
             why = f"{use.id} {named(use.version, use.sha)} is neither in the folders nor, whole, in the graph"
             return Refusal("runbook_gone", why)
-        return loaded
+        return refusal_of(loaded, self._reviewed.refused) or loaded
 
     async def follow(self) -> None:
         """Ask the graph which versions are in force, and follow it.
@@ -108,6 +115,7 @@ class Catalog:
         Raises:
             GraphUnavailable: what was known stays.
         """
+        await self._review()
         if self._versions is None:
             return
         rollbacks = await self._versions.rollbacks()
@@ -121,6 +129,13 @@ class Catalog:
             self._tell(self._known, rollbacks)
             self._known = known
             self._build()
+
+    async def _review(self) -> None:
+        """Follow signatures and the approved revision, which change without the runbooks."""
+        if not self._reviewed.follows:
+            return
+        await asyncio.to_thread(self._reviewed.refresh)
+        self._build()
 
     async def _asked(
         self, versions: VersionStore, loaded: Sequence[LoadedRunbook], rollbacks: Sequence[RunbookRollback]
@@ -171,12 +186,28 @@ class Catalog:
             log.warning("runbook.rollback_lifted", runbook=lifted.runbook_id, from_sha=lifted.from_sha)
 
     def _build(self) -> None:
-        self._in_force = in_force(self._folder.current.runbooks.values(), self._known)
+        found = in_force(self._folder.current.runbooks.values(), self._known)
+        chosen = reviewed_only(found, self._reviewed.refused)
+        self._in_force = chosen.in_force
+        self._tell_left_out(chosen.left_out)
         self._index = RunbookIndex(self._in_force.versions, self._mappings.current, self._in_force.lots)
+
+    def _tell_left_out(self, left_out: Mapping[Key, str]) -> None:
+        """Say loudly which runbooks do not run because nobody has reviewed them, and which do all the same."""
+        if self._reviewed.warns:
+            loaded = self._folder.current.runbooks.values()
+            told = {key_of(one): why for one in loaded if (why := self._reviewed.unsigned(one))}
+        else:
+            told = dict(left_out)
+        for key, why in told.items():
+            if self._left_out.get(key) != why:
+                log.warning("runbook.unsigned", runbook=key[0], sha=key[1], why=why, runs=key not in left_out)
+        self._left_out = told
 
     def load(self) -> None:
         """Read the folders and the mappings."""
         self._mappings.reload()
+        self._reviewed.refresh()
         self._take(self._folder.reload())
         self._tell_mappings()
 

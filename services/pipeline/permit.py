@@ -35,6 +35,7 @@ from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
 from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
+from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, Vetting
 from services.records import DecisionKind, DecisionRecord, RunbookUse
 
 EARLY: tuple[policy.Check, ...] = (freeze, policy.protected_namespaces, policy.confidence)
@@ -74,6 +75,7 @@ TEMPORARY_CHECKS = frozenset(
         GITOPS_UNKNOWN,
         *(UNREACHABLE, BLAST_UNKNOWN, LABELS_UNKNOWN, PRECONDITION, SKIPPED),
         *PASSING,
+        MISSING_RIGHT,
     }
 )
 """Checks whose no passes with time."""
@@ -133,6 +135,7 @@ class Permits:
         runbooks: those that a plan can call, whose versions are kept with the decision.
         rehearse: asks the API server whether it would take the writes of a plan, for requests that only want to know.
         rulings: policies and the ladder of autonomy; left out, there are none.
+        vetting: whether runbooks were reviewed, and have the rights that they need.
         frozen: the freezes that are in force at a moment.
     """
 
@@ -153,11 +156,13 @@ class Permits:
         runbooks: Callable[[], Mapping[str, LoadedRunbook]] = dict,
         rulings: Rulings | None = None,
         suggestions: str = "",
+        vetting: Vetting = NO_VETTING,
         frozen: Freezes = no_freezes,
     ) -> None:
         self._frozen = frozen
         self._rulings = rulings or Rulings()
         self._suggestions = suggestions
+        self._vetting = vetting
         self._runbooks = runbooks
         self._rehearse = rehearse
         self._planner = planner
@@ -229,8 +234,8 @@ class Permits:
         sources = self._sources(incident.tenant, incident.cluster)
         ruling = await self._rulings.before_plan(proposal.match, lambda: labels_of(incident, sources), now)
         proposal = replace(proposal, ruling=ruling)
-        if ruling.no:
-            return self._refused(proposal, ruling.no, now)
+        if no := self._vetting.before(proposal.match.runbook) or ruling.no:
+            return self._refused(proposal, no, now)
         request = await self._with_freezes(ruling.on(self._request(proposal)), now)
         for check in EARLY:
             if refusal := check(request, policy.in_force(request, self._policy)):
@@ -249,6 +254,8 @@ class Permits:
     async def _planned(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Planned | DecisionRecord:
         """A plan with the gate's question about it."""
         incident = proposal.match.incident
+        if refusal := await self._vetting.after(plan, self._runbooks()):
+            return self._refused(proposal, refusal, now)
         ruled = await self._ruled(proposal, ruling, plan, now)
         proposal = replace(proposal, ruling=ruled)
         if ruled.no:

@@ -44,6 +44,7 @@ from services.pipeline.ingest import Ingest
 from services.pipeline.permit import Permits
 from services.pipeline.ruling import Rulings
 from services.pipeline.sweep import Bridge, OrphanCare
+from services.pipeline.vetting import NO_VETTING, Vetting
 from services.records import DecisionKind, DecisionRecord, Repeat, RunbookUse
 from services.settings import Topics
 
@@ -248,6 +249,7 @@ class Rig:
         self.gate_state = State()
         self.policy = PolicySettings()
         self.rulings: Rulings | None = None
+        self.vetting: Vetting = NO_VETTING
         self.graph = FakeCausalGraph(default_tenant=TENANT)
         self.cluster = TinyCluster()
         self.tiny = Tiny()
@@ -493,6 +495,7 @@ class Rig:
             approval_timeout=timedelta(minutes=30),
             least_cooldown=timedelta(seconds=60),
             rulings=self.rulings,
+            vetting=self.vetting,
         )
 
     # What came of it

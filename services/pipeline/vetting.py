@@ -1,0 +1,47 @@
+"""What is asked of a runbook beside the gate's own checks: was it reviewed, and has it the rights that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from executor.model import Plan
+from runbooks.model import LoadedRunbook
+from safety.model import Refusal
+from services.pipeline.reviewing import nobody_asks, refusal_of, refusal_of_called
+from services.signing.reviewed import WhyNot
+
+MISSING_RIGHT = "missing_right"
+"""The API server would not let the plan's account make one of its writes."""
+
+MissingRight = Callable[[Plan], Awaitable[Refusal | None]]
+"""The refusal of a plan whose account lacks a right; None when it has all that can be known in advance."""
+
+
+async def not_asked(plan: Plan) -> Refusal | None:  # noqa: ARG001 - shape of MissingRight
+    """Nobody asks the API server about rights."""
+    return None
+
+
+class Vetting:
+    """Says no before the gate is asked.
+
+    Args:
+        unreviewed: why a runbook may not be executed for want of a review.
+        missing_right: asked once there is a plan.
+    """
+
+    def __init__(self, unreviewed: WhyNot = nobody_asks, missing_right: MissingRight = not_asked) -> None:
+        self._unreviewed = unreviewed
+        self._missing_right = missing_right
+
+    def before(self, loaded: LoadedRunbook) -> Refusal | None:
+        """Before there is a plan: nothing of a runbook that nobody has reviewed is planned."""
+        return refusal_of(loaded, self._unreviewed)
+
+    async def after(self, plan: Plan, known: Mapping[str, LoadedRunbook]) -> Refusal | None:
+        """Once it is known what the plan calls and writes; ``known`` are the runbooks in force."""
+        return refusal_of_called(plan, known, self._unreviewed) or await self._missing_right(plan)
+
+
+NO_VETTING = Vetting()
+"""Nothing is asked."""
