@@ -1,6 +1,7 @@
 """Just before each write: is the target still there and the same, and, before the first, does it still need help?
 
 Before the first change the target must look as unwell as it did when it was decided: who got well again is left alone.
+A runbook with success criteria of its own, such as an error rate, says that health is not what the problem is seen by.
 Afterwards its health is what the fix does, and verification judges that. A step whose effect is there already has an
 intent in the journal, so that it counts as a change and is never taken for a recovery.
 """
@@ -87,7 +88,7 @@ class Revalidation:
     async def _recovered(self, record: ExecutionRecord, target: ObjectRef, item: KubeObject) -> str:
         """Why nobody has to help any more. Well for a moment is not enough: a crash loop has its good moments."""
         then, now = str(record.incident.get(UNWELL) or ""), self._clock.now()
-        if not then or unwell(item, now):
+        if not then or record.plan.terms.criteria or unwell(item, now):
             return ""
         since = now - timedelta(seconds=self._settings.recovered_seconds)
         reading = await Looker(self._cluster, self._fresh, record, target, since).look(now)

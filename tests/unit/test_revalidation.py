@@ -8,7 +8,7 @@ from fakes.journal import Crash, Crashes
 from fakes.pipeline_rig import Rig, runbook
 
 from executor.errors import Unavailable
-from executor.model import Outcome
+from executor.model import Outcome, PlannedCheck
 from executor.planner import Planner
 from executor.revalidation import UNWELL
 from safety.approvals import ApprovalStatus, Verb
@@ -55,6 +55,17 @@ async def test_a_target_that_is_still_unwell_or_never_was_is_worked_on(unwell):
     if not unwell:
         settled(bench, deployment(available=1))
     assert (await bench.start(record)).outcome is Outcome.SUCCESS
+    assert bench.tiny.effects == ["set memory=512Mi"]
+
+
+async def test_a_runbook_that_looks_at_something_else_is_not_stopped_by_health():
+    """A rollout that was just ending made the workload look unwell; the error rate is what the runbook is about."""
+    bench = Bench()
+    record = await made(bench, write())
+    criterion = PlannedCheck(name="the error rate is low again", check=True)
+    plan = record.plan.model_copy(update={"terms": record.plan.terms.model_copy(update={"criteria": (criterion,)})})
+    settled(bench, deployment(available=1))
+    await bench.start(record.model_copy(update={"plan": plan}))
     assert bench.tiny.effects == ["set memory=512Mi"]
 
 
