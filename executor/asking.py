@@ -14,6 +14,8 @@ from executor.ports import Clock, Hooks
 from executor.settings import ExecutorSettings
 from safety.approvals import Approval, ApprovalStatus, ApprovalStore, Verb, ask
 
+BARRED = "barred"
+"""Among what an execution remembers of its incident: people who may not say yes, as they asked for it or wrote it."""
 _SELF = "rootmend"
 _NOT_NEEDED = "the execution no longer needs an answer"
 
@@ -86,6 +88,7 @@ class Asker:
             now=run.started_at,
             timeout=timedelta(seconds=min(seconds, longest) if longest else seconds),
             step=f"{phase}/{step.id}",
+            barred=[str(who) for who in record.incident.get(BARRED) or ()],
         )
 
     async def _answer(self, store: ApprovalStore, question: Approval, *, told: bool) -> Approval:

@@ -3,6 +3,7 @@
 pending ──approve──> pending                             (a rule needs more people)
         ──approve──> approved ──overtake──> overtaken    (the plan changed before it was carried out)
         ──deny─────> denied
+        ──bypass───> approved ──overtake──> overtaken    (an emergency: without the people whom the rules ask)
         ──expire───> expired
         ──overtake─> overtaken                           (the plan changed before anybody answered)
 """
@@ -17,7 +18,7 @@ from typing import Protocol
 from uuid import UUID, uuid5
 
 from safety.model import GrantedApproval
-from safety.quorum import Rule, Yes, missing, objection, person
+from safety.quorum import Approver, Bypass, Rule, Voter, Yes, helps, missing, objection, person, wanted
 
 _SPACE = UUID("8d7c5a9e-6b0f-5e58-9d6c-3f0b8f5a1c27")
 
@@ -33,10 +34,11 @@ class ApprovalStatus(StrEnum):
 
 
 class Verb(StrEnum):
-    """What can happen to an approval. People approve and deny; the pipeline expires and overtakes."""
+    """What can happen to an approval. People approve, deny and bypass; the pipeline expires and overtakes."""
 
     APPROVE = "approve"
     DENY = "deny"
+    BYPASS = "bypass"
     EXPIRE = "expire"
     OVERTAKE = "overtake"
 
@@ -44,10 +46,16 @@ class Verb(StrEnum):
 TRANSITIONS: Mapping[tuple[ApprovalStatus, Verb], ApprovalStatus] = {
     (ApprovalStatus.PENDING, Verb.APPROVE): ApprovalStatus.APPROVED,
     (ApprovalStatus.PENDING, Verb.DENY): ApprovalStatus.DENIED,
+    (ApprovalStatus.PENDING, Verb.BYPASS): ApprovalStatus.APPROVED,
     (ApprovalStatus.PENDING, Verb.EXPIRE): ApprovalStatus.EXPIRED,
     (ApprovalStatus.PENDING, Verb.OVERTAKE): ApprovalStatus.OVERTAKEN,
     (ApprovalStatus.APPROVED, Verb.OVERTAKE): ApprovalStatus.OVERTAKEN,
 }
+
+BY_PEOPLE = frozenset({Verb.APPROVE, Verb.DENY, Verb.BYPASS})
+"""Answers: given to a plan, before it expires."""
+EMERGENCY = "emergency"
+"""The name of a bypass where the runbook names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,9 @@ class Approval:
         rules: of the runbook, those that apply; every one must be satisfied.
         yeses: who said yes so far.
         choice: the reason for a no that was chosen among those of the rules.
-        bypass: emergency ways around it that the runbook names; for people, none can be used yet.
+        bypass: emergency ways around it that the runbook names.
+        barred: people who may not say yes, because they asked for the run or wrote the runbook.
+        bypassed: the emergency way that was taken; empty for none.
     """
 
     id: str
@@ -82,14 +92,21 @@ class Approval:
     rules: tuple[Rule, ...] = ()
     yeses: tuple[Yes, ...] = ()
     choice: str = ""
-    bypass: tuple[str, ...] = ()
+    bypass: tuple[Bypass, ...] = ()
+    barred: tuple[str, ...] = ()
+    bypassed: str = ""
 
     @property
     def lacking(self) -> tuple[str, ...]:
         """Who still has to say yes, one text for each rule that is not satisfied."""
-        names = [yes.by for yes in self.yeses]
-        found = ((rule.name, missing(rule, names)) for rule in self.rules)
+        found = ((rule.name, missing(rule, self.yeses, self.requested_at)) for rule in self.rules)
         return tuple(f"{name}: {who}" for name, who in found if who)
+
+    @property
+    def wanted(self) -> tuple[Approver, ...]:
+        """Whose turn it is now; empty where anybody who may answer will do."""
+        turns = (wanted(rule, self.yeses, self.requested_at) for rule in self.rules)
+        return tuple(dict.fromkeys(each for turn in turns for each in turn))
 
 
 class ApprovalProblem(StrEnum):
@@ -105,6 +122,8 @@ class ApprovalProblem(StrEnum):
     NOT_AS_ASKED = "not_as_asked"
     SAID_ALREADY = "said_already"
     NOT_ALLOWED = "not_allowed"
+    OWN_REQUEST = "own_request"
+    NOT_ASKED = "not_asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +159,16 @@ def ask(
     attempt: int = 1,
     step: str = "",
     rules: Sequence[Rule] = (),
-    bypass: Sequence[str] = (),
+    bypass: Sequence[Bypass] = (),
+    barred: Sequence[str] = (),
 ) -> Approval:
     """A new question, pending until ``now + timeout``; with ``step`` it is about that step alone."""
     identity = approval_id(execution_id, plan_hash, attempt, step)
     asked = Approval(identity, execution_id, incident_id, plan_hash, now, now + timeout, tuple(reasons), step=step)
-    return replace(asked, rules=tuple(rules), bypass=tuple(bypass))
+    return replace(asked, rules=tuple(rules), bypass=tuple(bypass), barred=tuple(filter(None, map(str.strip, barred))))
+
+
+_NEEDS_REASON = {Verb.DENY: "a denial needs a reason", Verb.BYPASS: "a bypass needs a justification"}
 
 
 def _objection(
@@ -155,27 +178,54 @@ def _objection(
     over = now >= approval.expires_at
     if not by.strip():
         return ApprovalProblem.NO_NAME, "an answer needs the name of who gives it"
-    if verb is Verb.DENY and not reason.strip():
-        return ApprovalProblem.NO_REASON, "a denial needs a reason"
-    if verb in {Verb.APPROVE, Verb.DENY} and over:
+    if verb in _NEEDS_REASON and not reason.strip():
+        return ApprovalProblem.NO_REASON, _NEEDS_REASON[verb]
+    if verb in BY_PEOPLE and over:
         return ApprovalProblem.EXPIRED, f"the approval expired at {approval.expires_at.isoformat()}"
     if verb is Verb.EXPIRE and not over:
         return ApprovalProblem.NOT_EXPIRED, f"the approval is open until {approval.expires_at.isoformat()}"
-    return _not_as_asked(approval, verb, by, reason, choice) if verb in {Verb.APPROVE, Verb.DENY} else None
+    if verb in {Verb.APPROVE, Verb.DENY}:
+        said = objection(approval.rules, says_yes=verb is Verb.APPROVE, comment=reason, choice=choice)
+        return (ApprovalProblem.NOT_AS_ASKED, said) if said else None
+    return None
 
 
-def _not_as_asked(
-    approval: Approval, verb: Verb, by: str, reason: str, choice: str
-) -> tuple[ApprovalProblem, str] | None:
-    """What the rules have against an answer of a person."""
-    if verb is Verb.APPROVE and person(by) in {person(yes.by) for yes in approval.yeses}:
-        return ApprovalProblem.SAID_ALREADY, f"{by.strip()} said yes already; somebody else has to"
-    said = objection(approval.rules, says_yes=verb is Verb.APPROVE, comment=reason, choice=choice)
-    return (ApprovalProblem.NOT_AS_ASKED, said) if said else None
+def _not_theirs(approval: Approval, yes: Yes) -> tuple[ApprovalProblem, str] | None:
+    """Why a yes is not for this person to give."""
+    who = person(yes.by)
+    if who in {person(each.by) for each in approval.yeses}:
+        return ApprovalProblem.SAID_ALREADY, f"{yes.by} said yes already; somebody else has to"
+    for each in approval.yeses:
+        if who in {person(other) for other in each.stands_for}:
+            return ApprovalProblem.SAID_ALREADY, f"{each.by} said yes for {yes.by} already; somebody else has to"
+    if who in {person(each) for each in approval.barred}:
+        text = f"{yes.by} asked for this run or wrote the runbook; somebody else has to say yes"
+        return ApprovalProblem.OWN_REQUEST, text
+    if not helps(approval.rules, approval.yeses, yes, approval.requested_at):
+        text = f"{yes.by} is not among those who are asked now; still needed: {'; '.join(approval.lacking)}"
+        return ApprovalProblem.NOT_ASKED, text
+    return None
+
+
+def _with_hats(yes: Yes, approval: Approval, voter: Voter) -> Yes:
+    """A yes with the hats that count for it: nobody stands in for who may not say yes, or has."""
+    spent = {person(name) for yes in approval.yeses for name in (yes.by, *yes.stands_for)}
+    spent |= {person(name) for name in (*approval.barred, yes.by)}
+    taken = [one for one in voter.stands_for if person(one.person) not in spent]
+    hats = dict.fromkeys((*voter.hats, *(hat for one in taken for hat in one.hats)))
+    return replace(yes, hats=tuple(hats), stands_for=tuple(one.person for one in taken))
 
 
 def answer(
-    approval: Approval, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
+    approval: Approval,
+    verb: Verb,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    plan_hash: str,
+    choice: str = "",
+    voter: Voter | None = None,
 ) -> Approval | ApprovalError:
     """The approval after an answer, or why the answer does not count.
 
@@ -185,29 +235,41 @@ def answer(
         approval: the question as it stands.
         verb: what happens to it.
         by: who says so.
-        reason: why; a denial needs one.
+        reason: why; a denial and a bypass need one.
         now: wall clock, UTC.
         plan_hash: hash of the plan that the answer was given to. To overtake it is the new plan's.
-        choice: which of the answers that the rules offer.
+        choice: which of the answers that the rules offer; of a bypass, its name.
+        voter: the hats of who says so; left out, they have none and count only as the user that they are.
     """
     status = TRANSITIONS.get((approval.status, verb))
     if status is None:
         by_whom = f" by {approval.answered_by}" if approval.answered_by else ""
         text = f"cannot {verb}: the approval is {approval.status}{by_whom}"
         return ApprovalError(ApprovalProblem.NOT_POSSIBLE, text, approval.status)
-    if verb in {Verb.APPROVE, Verb.DENY} and plan_hash != approval.plan_hash:
+    if verb in BY_PEOPLE and plan_hash != approval.plan_hash:
         text = "the answer was given to another plan than the one that is asked about"
         return ApprovalError(ApprovalProblem.PLAN_CHANGED, text, approval.status)
     if problem := _objection(approval, verb, by=by, reason=reason, now=now, choice=choice):
         return ApprovalError(*problem, approval.status)
     who, why = by.strip(), reason.strip()
-    if verb is not Verb.APPROVE:
-        return replace(approval, status=status, answered_by=who, answer_reason=why, answered_at=now, choice=choice)
-    more = replace(approval, yeses=(*approval.yeses, Yes(who, now, why, choice)))
+    if verb is Verb.APPROVE:
+        return _approved(approval, _with_hats(Yes(who, now, why, choice), approval, voter or Voter()))
+    ended = replace(approval, status=status, answered_by=who, answer_reason=why, answered_at=now)
+    if verb is Verb.BYPASS:
+        return replace(ended, bypassed=choice or EMERGENCY)
+    return replace(ended, choice=choice)
+
+
+def _approved(approval: Approval, yes: Yes) -> Approval | ApprovalError:
+    """The approval with one more yes."""
+    if problem := _not_theirs(approval, yes):
+        return ApprovalError(*problem, approval.status)
+    more = replace(approval, yeses=(*approval.yeses, yes))
     if more.lacking:
         return more
-    people = ", ".join(yes.by for yes in more.yeses)
-    return replace(more, status=status, answered_by=people, answer_reason=why, answered_at=now)
+    people = ", ".join(each.by for each in more.yeses)
+    status = ApprovalStatus.APPROVED
+    return replace(more, status=status, answered_by=people, answer_reason=yes.comment, answered_at=yes.at)
 
 
 def granted(approval: Approval) -> GrantedApproval | None:
@@ -233,7 +295,16 @@ class ApprovalStore(Protocol):
         ...
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        by: str,
+        reason: str,
+        now: datetime,
+        plan_hash: str,
+        choice: str = "",
+        voter: Voter | None = None,
     ) -> Approval | ApprovalError:
         """Answer as ``approvals.answer`` does, atomically: of two answers at once only one counts."""
         ...

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from safety import approvals
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb
+from safety.quorum import Voter
 
 
 class MemoryApprovalStore:
@@ -24,13 +25,24 @@ class MemoryApprovalStore:
         return self.approvals.get(approval_id)
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        by: str,
+        reason: str,
+        now: datetime,
+        plan_hash: str,
+        choice: str = "",
+        voter: Voter | None = None,
     ) -> Approval | ApprovalError:
         """Answer a question that is still open."""
         stored = self.approvals.get(approval_id)
         if stored is None:
             return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {approval_id}")
-        answered = approvals.answer(stored, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice)
+        answered = approvals.answer(
+            stored, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice, voter=voter
+        )
         if isinstance(answered, Approval):
             self.approvals[approval_id] = answered
         return answered

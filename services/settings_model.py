@@ -19,6 +19,7 @@ from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_access import AccessSettings
 from services.settings_autonomy import AutonomySettings, PoliciesSettings
+from services.settings_approvals import Approvals
 from services.settings_audit import Audit
 from services.settings_base import FilePath, Group, Texts
 from services.settings_breaker import Breaker
@@ -27,8 +28,8 @@ from services.settings_exec import ExecActions
 from services.settings_freezes import FreezeSettings, known_zone
 from services.settings_history import History
 from services.settings_limits import AskAgain, CooldownAfter, CountLimits
-from services.settings_people import (
 from services.settings_outgoing import Outgoing
+from services.settings_people import (
     JiraSettings,
     MailSettings,
     PagerDutySettings,
@@ -312,14 +313,6 @@ class Execution(Group):
         return self
 
 
-class Approvals(Group):
-    """Asking people."""
-
-    timeout: Duration = Field(timedelta(minutes=30), description="Longest wait for an answer; a runbook may ask less")
-
-    _longer_than_zero = field_validator("timeout")(_positive)
-
-
 class Api(Group):
     """The HTTP side: health, metrics, Alertmanager receiver, REST API."""
 
@@ -445,13 +438,13 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(MailSettings(), description="Mail to people")
     jira: JiraSettings = Field(JiraSettings(), description="Tickets in Jira")
     servicenow: ServiceNowSettings = Field(ServiceNowSettings(), description="Tickets in ServiceNow")
-    outgoing: Outgoing = Field(Outgoing(), description="Which addresses may be called")
     screenshots: ScreenshotSettings = Field(ScreenshotSettings(), description="Pictures of pages, and their baselines")
     api: Api = Field(Api(), description="The HTTP side: health, metrics, receiver, REST API")
     access: AccessSettings = Field(AccessSettings(), description="Who may do what")
     logging: Logging = Field(Logging(), description="What is logged, and how")
     secrets: SecretSources = Field(SecretSources(), description="Where secrets of runbooks come from")
     http: Http = Field(Http(), description="Outgoing HTTP of runbooks")
+    outgoing: Outgoing = Field(Outgoing(), description="Which addresses may be called")
     prometheus: Prometheus = Field(Prometheus(), description="Metrics for runbooks: asked with PromQL, and published")
     sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
     audit: Audit = Field(Audit(), description="The audit trail: where its anchors go")

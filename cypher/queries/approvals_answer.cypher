@@ -2,7 +2,7 @@
 // for it ends.
 // Parameters: $id, $facts (properties), $ended (why the execution ends, or NULL). Returns: execution_id, ended (whether
 //   the execution was ended); no row without an execution.
-// Audit: approval.answered, approval.expired, approval.overtaken, execution.ended.
+// Audit: override.used, approval.answered, approval.expired, approval.overtaken, execution.ended.
 MATCH (a:Approval {id: $id})
 SET a += $facts
 SET a.to_follow = CASE WHEN a.status IN ['approved', 'denied', 'expired'] THEN true END

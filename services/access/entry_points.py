@@ -155,8 +155,13 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     # Approvals
     "rb approvals list": _part(Permission.EXECUTIONS_LIST),
     "rb approvals show": _part(Permission.EXECUTIONS_READ),
-    "rb approvals approve": _part(Permission.APPROVALS_RESPOND),
+    "rb approvals approve": EntryPoint(
+        (Permission.APPROVALS_RESPOND,), Reach.PART, {"bypass": Permission.APPROVALS_BYPASS}
+    ),
     "rb approvals deny": _part(Permission.APPROVALS_RESPOND),
+    "rb approvals delegate": _part(Permission.APPROVALS_DELEGATE),
+    "rb approvals delegations": _part(Permission.EXECUTIONS_LIST),
+    "rb approvals undelegate": _part(Permission.APPROVALS_DELEGATE),
     # Inspect
     "rb explain": _part(Permission.EXECUTIONS_READ),
     "rb executions list": _part(Permission.EXECUTIONS_LIST),

@@ -86,6 +86,16 @@ class Directory:
         identity = self._mail.get(address)
         return None if identity is None else self.user(identity)
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all people of the settings."""
+        return tuple(self._people)
+
+    def email_of(self, identity: str) -> str:
+        """The address of somebody; empty for none."""
+        person = self._people.get(identity)
+        return person.email if person else ""
+
     def members(self, group: str) -> frozenset[str]:
         """Ids of the people whom the settings put in a group; a provider's own members are not known here."""
         return frozenset(identity for identity, person in self._people.items() if group in person.groups)

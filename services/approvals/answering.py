@@ -12,9 +12,11 @@ import structlog
 
 from executor.ports import Clock
 from safety.access import Access, Actor, Denied, Scope
-from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStore, Verb
+from safety.approvals import EMERGENCY, Approval, ApprovalError, ApprovalProblem, ApprovalStore, Verb
 from safety.permissions import Permission
+from safety.quorum import ANYBODY, Voter
 from services.approvals.facts import scope_of
+from services.approvals.voters import KINDS, Voters
 from services.kafka.model import Publisher
 from services.pipeline.messages import approval_message
 from services.ports import ExecutionStore
@@ -41,12 +43,32 @@ class Answer:
     surface: str = ""
 
 
+def bypass_named(approval: Approval, name: str) -> str:
+    """The emergency way that is meant: the one that is named, else the runbook's first, else none in particular."""
+    if approval.bypass:
+        return name or approval.bypass[0].name
+    return EMERGENCY
+
+
+def no_bypass(approval: Approval, name: str, voter: Voter) -> str:
+    """Why the emergency way is not this person's; empty when it is. Stand-ins do not count."""
+    known = {each.name: each for each in approval.bypass}
+    if name and known and name not in known:
+        return f"the runbook has no bypass {name!r:.80}; it has {', '.join(known)}"
+    found = known.get(bypass_named(approval, name))
+    if found is None or not found.roles or ANYBODY in voter.hats:
+        return ""
+    held = {f"{kind}:{role}" for role in found.roles for kind in KINDS}
+    return "" if held & set(voter.hats) else f"the bypass {found.name} is for {', '.join(found.roles)}"
+
+
 class Answering:
     """Takes answers.
 
     Args:
         access: who may answer what. Where no roles are configured, everybody whose identity a surface could tie to a
             person may: the settings of the surface name them.
+        voters: knows as what people count.
     """
 
     def __init__(
@@ -55,6 +77,7 @@ class Answering:
         approvals: ApprovalStore,
         executions: ExecutionStore,
         access: Access,
+        voters: Voters,
         publisher: Publisher,
         topics: Topics,
         clock: Clock,
@@ -62,6 +85,7 @@ class Answering:
         self._approvals = approvals
         self._executions = executions
         self._access = access
+        self._voters = voters
         self._publisher = publisher
         self._topics = topics
         self._clock = clock
@@ -83,7 +107,11 @@ class Answering:
         if approval is None:
             return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {given.approval_id}")
         record = await self._executions.load(approval.execution_id)
-        problem = self._denied(actor, scope_of(record) if record else Scope())
+        scope, now = scope_of(record) if record else Scope(), self._clock.now()
+        voter = await self._voters.voter(actor, scope, now)
+        problem = self._denied(actor, given.verb, scope) or (
+            no_bypass(approval, given.choice, voter) if given.verb is Verb.BYPASS else ""
+        )
         if problem:
             log.warning("approval.not_allowed", approval_id=approval.id, actor=actor.key, why=problem)
             return ApprovalError(ApprovalProblem.NOT_ALLOWED, problem, approval.status)
@@ -92,9 +120,10 @@ class Answering:
             given.verb,
             by=actor.person,
             reason=given.reason,
-            now=self._clock.now(),
+            now=now,
             plan_hash=given.plan_hash,
-            choice=given.choice,
+            choice=bypass_named(approval, given.choice) if given.verb is Verb.BYPASS else given.choice,
+            voter=voter,
         )
         facts = {"approval_id": approval.id, "actor": actor.key, "surface": given.surface, "verb": given.verb.value}
         if isinstance(answered, ApprovalError):
@@ -104,10 +133,14 @@ class Answering:
         await self._wake(answered, record.plan.target_key if record else answered.execution_id)
         return answered
 
-    def _denied(self, actor: Actor, scope: Scope) -> str:
+    def _denied(self, actor: Actor, verb: Verb, scope: Scope) -> str:
         """Why the actor may not answer; empty when it may."""
         if actor.claimed or not actor.person or actor.person == actor.key:
             return f"{actor} is not tied to a person"
+        if verb is Verb.BYPASS:
+            # Never open to whoever a surface knows: it has to be given by name.
+            answer = self._access.may(actor, Permission.APPROVALS_BYPASS, scope)
+            return answer.reason if isinstance(answer, Denied) else ""
         if not self._access.configured:
             return ""
         answer = self._access.may(actor, Permission.APPROVALS_RESPOND, scope)

@@ -89,6 +89,10 @@ def of_answer(approval: Approval) -> Entry:
         "plan_hash": approval.plan_hash,
         "choice": approval.choice,
     }
+    if approval.bypassed:
+        facts["bypassed"] = approval.bypassed
+    if approval.yeses and approval.yeses[-1].stands_for:
+        facts["stands_for"] = list(approval.yeses[-1].stands_for)
     by, reason = approval.answered_by, approval.answer_reason
     if approval.status is ApprovalStatus.PENDING and approval.yeses:
         last = approval.yeses[-1]
@@ -100,6 +104,25 @@ def of_answer(approval: Approval) -> Entry:
         by or PIPELINE,
         reason,
         facts,
+        incident_id=approval.incident_id,
+        execution_id=approval.execution_id,
+    )
+
+
+def of_bypass(approval: Approval) -> Entry:
+    """An emergency: a plan goes on without the people whom its rules ask. Said beside the answer, so that it is seen."""
+    level = next((each.level for each in approval.bypass if each.name == approval.bypassed), "critical")
+    return Entry(
+        EntryKind.OVERRIDE,
+        approval.id,
+        approval.answered_by,
+        approval.answer_reason,
+        {
+            "level": level,
+            "bypass": approval.bypassed,
+            "plan_hash": approval.plan_hash,
+            "without": list(approval.lacking) or list(approval.reasons),
+        },
         incident_id=approval.incident_id,
         execution_id=approval.execution_id,
     )

@@ -65,6 +65,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         rulings=Rulings(lambda: parts.policies.current, parts.autonomy, parts.reviewed.unsigned),
         vetting=Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks),
         suggestions=settings.autonomy.channel,
+        self_approval=settings.approvals.self_approval == "allow",
     )
 
 

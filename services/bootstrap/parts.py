@@ -20,7 +20,9 @@ from services.access.authenticator import Authenticator
 from services.access.door import Door
 from services.access.identities import Directory
 from services.access.opening import open_access, open_authenticator, open_door
+from services.approvals.voters import Voters
 from services.autonomy.keeper import AutonomyKeeper
+from services.bootstrap.voting import open_voters
 from services.clock import SystemClock
 from services.connections import freeze_book, open_breaker, open_gate, open_graph, policy_of
 from services.freezes import FreezeBook
@@ -102,12 +104,13 @@ class Parts:
     approvals: Neo4jApprovalStore
     permits: Neo4jPermitLedger
     http: HttpClient
+    web: HttpClient
     freezes: FreezeBook
     secrets: Secrets
     door: Door
-    web: HttpClient
     authenticator: Authenticator
     directory: Directory
+    voters: Voters
     stack: AsyncExitStack
     history: SqlHistory | None = None
 
@@ -182,10 +185,10 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(cluster.close)
         http, web = service_client(settings), runbook_client(settings)
         stack.push_async_callback(http.close)
+        stack.push_async_callback(web.close)
         secrets = make_secrets(settings.secrets, os.environ, clock, masker.register, cluster)
         stack.push_async_callback(secrets.store.close)
         door = open_door(settings, open_access(settings), hooks)
-        stack.push_async_callback(web.close)
         tokens = Neo4jTokens(graph, settings.redis.prefix)
         vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
         authenticator = await stack.enter_async_context(vouching)
@@ -232,12 +235,13 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             approvals=Neo4jApprovalStore(graph),
             permits=Neo4jPermitLedger(graph),
             http=http,
+            web=web,
             freezes=freeze_book(settings, http, clock),
             secrets=secrets,
             door=door,
             authenticator=authenticator,
             directory=Directory(settings.access.people),
+            voters=open_voters(settings, graph, door.access),
             stack=stack.pop_all(),
-            web=web,
             history=history,
         )

@@ -80,19 +80,24 @@ def _keeper(parts: Parts, api: SlackApi) -> Keeper:
     )
 
 
-def _clicks(parts: Parts, api: SlackApi, keeper: Keeper | None) -> Clicks:
-    answering = Answering(
+def make_answering(parts: Parts) -> Answering:
+    """The one way from any surface to the record."""
+    return Answering(
         approvals=parts.approvals,
         executions=parts.executions,
         access=parts.door.access,
+        voters=parts.voters,
         publisher=parts.bus,
         topics=parts.settings.kafka.topics,
         clock=parts.clock,
     )
+
+
+def _clicks(parts: Parts, api: SlackApi, keeper: Keeper | None) -> Clicks:
     return Clicks(
         api=api,
         who=SettingsWho(parts.settings.slack.users, api, parts.clock, parts.directory),
-        answering=answering,
+        answering=make_answering(parts),
         approvals=parts.approvals,
         ledger=parts.ledger,
         redact=masker.text,

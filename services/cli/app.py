@@ -76,6 +76,11 @@ COMMANDS: dict[str, Command] = {
     "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),
     "approvals approve": Command("services.cli.approvals:approvals_approve", "Say yes to a plan", "Approvals"),
     "approvals deny": Command("services.cli.approvals:approvals_deny", "Say no, with a reason", "Approvals"),
+    "approvals delegate": Command(
+        "services.cli.delegations:delegate", "Hand your answers over for a time", "Approvals"
+    ),
+    "approvals delegations": Command("services.cli.delegations:delegations", "Who answers for whom", "Approvals"),
+    "approvals undelegate": Command("services.cli.delegations:undelegate", "Take your answers back", "Approvals"),
     "policy validate": Command("services.cli.policy:policy_validate", "Check policies", "Policies"),
     "policy schema": Command("services.cli.policy:policy_schema", "JSON Schema of policies, for editors", "Policies"),
     "policy explain": Command("services.cli.policy:policy_explain", "Which policy decides what, and why", "Policies"),

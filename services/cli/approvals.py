@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from executor.model import ExecutionRecord
     from safety.access import Scope
     from safety.approvals import Approval, ApprovalStore, Verb
+    from services.approvals.voters import Voters
+    from services.graph.connect import Graph
     from services.kafka.model import Publisher
     from services.ports import ExecutionStore
     from services.settings import Settings, Topics
@@ -54,6 +56,7 @@ class Stores:
 
     approvals: ApprovalStore
     executions: ExecutionStore
+    voters: Voters
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Question:
             "reasons": list(approval.reasons),
             "rules": [asdict(rule) for rule in approval.rules],
             "yeses": [asdict(yes) for yes in approval.yeses],
+            "bypass": [asdict(each) for each in approval.bypass],
+            "wanted": [str(each) for each in approval.wanted],
             "lacking": list(approval.lacking),
             "runbook": f"{plan.runbook_id} {plan.runbook_version}" if plan else None,
             "target": plan.target_key if plan else None,
@@ -133,7 +138,13 @@ def approvals_approve(
     choice: Choice = "",
     by: By = "",
     bypass: Annotated[
-        str, typer.Option("--bypass", help="Emergency bypass of the runbook; not available yet.", show_default=False)
+        str,
+        typer.Option(
+            "--bypass",
+            help="Emergency: go on without the people whom the rules ask, by this bypass of the runbook "
+            "('emergency' where it names none). Needs approvals:bypass and --reason; everybody is told.",
+            show_default=False,
+        ),
     ] = "",
     yes: Yes = False,
     as_json: Json = False,
@@ -145,12 +156,15 @@ def approvals_approve(
     Examples:
       rb approvals approve 5f0c2a
       rb approvals approve 5f0c2a --yes --by alice --reason "agreed in the incident call"
+      rb approvals approve 5f0c2a --bypass emergency-bypass --reason "payments are down and nobody answers"
     """
     from safety.approvals import Verb  # noqa: PLC0415 - keeps rb --help quick
 
     if bypass:
-        told_roles = "an emergency bypass is for roles, and roles cannot be checked before a later release"
-        raise runtime.CommandError(f"not available yet: {told_roles}", 2)
+        if not reason.strip():
+            raise runtime.CommandError("a bypass needs a justification: say why with --reason", 2)
+        _answer(which, Verb.BYPASS, by, reason, bypass, yes=yes, as_json=as_json)
+        return
     _answer(which, Verb.APPROVE, by, reason, choice, yes=yes, as_json=as_json)
 
 
@@ -208,19 +222,28 @@ async def answer(stores: Stores, question: Question, verb: Verb, by: str, reason
     """Write the answer to the plan that was shown.
 
     Raises:
-        CommandError: it does not count (answered already, expired, another plan by now).
+        CommandError: it does not count (answered already, expired, another plan by now, not theirs to give).
     """
-    from safety.approvals import ApprovalError  # noqa: PLC0415 - keeps rb --help quick
+    from safety.access import Scope  # noqa: PLC0415 - keeps rb --help quick
+    from safety.approvals import ApprovalError, Verb  # noqa: PLC0415 - as above
+    from services.approvals.answering import bypass_named, no_bypass  # noqa: PLC0415 - as above
 
     plan_hash = question.execution.plan.hash if question.execution else ""
+    now = datetime.now(UTC)
+    voter = await stores.voters.voter(identity.actor_named(by), _scope(question) or Scope(), now)
+    if verb is Verb.BYPASS:
+        if problem := no_bypass(question.approval, choice, voter):
+            raise runtime.CommandError(f"this answer does not count: {problem}")
+        choice = bypass_named(question.approval, choice)
     answered = await stores.approvals.answer(
         question.approval.id,
         verb,
         by=by,
         reason=reason,
-        now=datetime.now(UTC),
+        now=now,
         plan_hash=plan_hash,
         choice=choice,
+        voter=voter,
     )
     if isinstance(answered, ApprovalError):
         raise runtime.CommandError(f"this answer does not count: {answered.message}")
@@ -272,7 +295,7 @@ def _answer(which: str, verb: Verb, by: str, reason: str, choice: str, *, yes: b
         settings = runtime.settings_for()
         async with _open(settings) as stores:
             question = await find(stores, which)
-            _require(question, answers=True)
+            _require(question, answers=True, bypass=verb == "bypass")
             if not yes:
                 _confirm(question, verb)
             answered = await answer(stores, question, verb, who, reason, choice=choice)
@@ -287,7 +310,7 @@ def _answer(which: str, verb: Verb, by: str, reason: str, choice: str, *, yes: b
         typer.echo(outcome(done.approval))
 
 
-def _require(question: Question, *, answers: bool) -> None:
+def _require(question: Question, *, answers: bool, bypass: bool = False) -> None:
     """Make sure that the caller may see or answer this very question.
 
     Raises:
@@ -297,7 +320,8 @@ def _require(question: Question, *, answers: bool) -> None:
 
     if answers:
         identity.need_a_person()
-    identity.require(Permission.APPROVALS_RESPOND if answers else Permission.EXECUTIONS_READ, _scope(question))
+    needed = Permission.APPROVALS_RESPOND if answers else Permission.EXECUTIONS_READ
+    identity.require(Permission.APPROVALS_BYPASS if bypass else needed, _scope(question))
 
 
 def _visible(question: Question) -> bool:
@@ -314,6 +338,8 @@ def _scope(question: Question) -> Scope | None:
 
 def outcome(approval: Approval) -> str:
     """What became of an answer, in one line."""
+    if approval.bypassed:
+        return f"Bypassed by {approval.answered_by} ({approval.bypassed}): {approval.id}. It is on record, and told."
     if approval.status == "pending":
         return f"Your yes is kept: {approval.id} still waits for {'; '.join(approval.lacking)}"
     return f"{approval.status.capitalize()} by {approval.answered_by}: {approval.id}"
@@ -347,7 +373,14 @@ async def _open(settings: Settings) -> AsyncIterator[Stores]:
     from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - as above
 
     async with runtime.open_graph(settings) as graph:
-        yield Stores(Neo4jApprovalStore(graph), Neo4jExecutionStore(graph))
+        yield Stores(Neo4jApprovalStore(graph), Neo4jExecutionStore(graph), open_voters(settings, graph))
+
+
+def open_voters(settings: Settings, graph: Graph) -> Voters:
+    """Who counts as what; errors as of the on-call schedules."""
+    from services.bootstrap.voting import open_voters as opened  # noqa: PLC0415 - keeps rb --help quick
+
+    return opened(settings, graph, identity.caller().door.access)
 
 
 def _row(question: Question, now: datetime) -> Sequence[str]:

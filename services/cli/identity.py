@@ -115,6 +115,23 @@ def acting_as(by: str = "") -> str:
     return person
 
 
+def actor_named(by: str) -> Actor:
+    """The actor behind the id that goes on record: the caller, or whom ``--by`` names where names are only said.
+
+    Raises:
+        CommandError: the name would read like somebody else's kind of id.
+    """
+    from services.access.identities import BadIdentity, Directory  # noqa: PLC0415 - keeps rb --help quick
+
+    who = caller().actor
+    if by.strip() == who.person:
+        return who
+    try:
+        return Directory(runtime.settings_for().access.people).user(by.strip())
+    except BadIdentity as error:
+        raise runtime.CommandError(str(error), 2) from error
+
+
 def need_a_person() -> None:
     """Make sure that no machine answers in a person's place.
 

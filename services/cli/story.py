@@ -274,12 +274,20 @@ def demands(approval: Approval) -> Iterator[str]:
                 yield f"  ways to say {what}: " + ", ".join(f"{one.value} ({one.label})" for one in choices)
     for yes in approval.yeses:
         chosen = f" ({yes.choice})" if yes.choice else ""
-        yield f"yes by {yes.by} {yes.at:%Y-%m-%d %H:%M:%S} UTC{chosen}{f': {yes.comment}' if yes.comment else ''}"
+        instead = f" for {', '.join(yes.stands_for)}" if yes.stands_for else ""
+        why = f": {yes.comment}" if yes.comment else ""
+        yield f"yes by {yes.by}{instead} {yes.at:%Y-%m-%d %H:%M:%S} UTC{chosen}{why}"
     if approval.status == "pending":
         yield from (f"still needed: {who}" for who in approval.lacking)
+        if approval.wanted:
+            yield f"asked now: {', '.join(map(str, approval.wanted))}"
+        if approval.barred:
+            yield f"may not say yes to their own: {', '.join(approval.barred)}"
+        yield from (f"emergency bypass {each}" for each in approval.bypass)
     if approval.choice:
         yield f"the no was given as: {approval.choice}"
-    yield from (f"emergency bypass {name}: not available yet" for name in approval.bypass)
+    if approval.bypassed:
+        yield f"emergency bypass {approval.bypassed} by {approval.answered_by}: nobody else was asked"
 
 
 def _step(number: int, step: PlannedStep) -> Iterator[str]:

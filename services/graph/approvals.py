@@ -12,6 +12,7 @@ from cypher.loader import query
 from executor.model import Outcome
 from safety import approvals
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb
+from safety.quorum import Voter
 from safety.trail import PIPELINE, Entry
 from services.audit import telling
 from services.audit.trail import Neo4jTrail, Teller
@@ -53,7 +54,16 @@ class Neo4jApprovalStore:
         return _approvals(await self._graph.read("approvals_due", now=now))
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        by: str,
+        reason: str,
+        now: datetime,
+        plan_hash: str,
+        choice: str = "",
+        voter: Voter | None = None,
     ) -> Approval | ApprovalError:
         """See the port. A denied or expired question also ends the execution that waits for it."""
 
@@ -63,12 +73,21 @@ class Neo4jApprovalStore:
             if record is None:
                 return ApprovalError(ApprovalProblem.UNKNOWN, f"there is no approval {approval_id}")
             answered = approvals.answer(
-                approval_of(record["a"]), verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice
+                approval_of(record["a"]),
+                verb,
+                by=by,
+                reason=reason,
+                now=now,
+                plan_hash=plan_hash,
+                choice=choice,
+                voter=voter,
             )
             if isinstance(answered, Approval):
                 parameters = {"id": approval_id, "facts": approval_row(answered), "ended": _ended(answered)}
                 result = await transaction.run(query("approvals_answer"), parameters)
                 teller.tell(record["tenant"], telling.of_answer(answered))
+                if verb is Verb.BYPASS:
+                    teller.tell(record["tenant"], telling.of_bypass(answered))
                 for row in await result.data():
                     if row["ended"]:
                         teller.tell(record["tenant"], _end(answered))

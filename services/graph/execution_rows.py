@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from executor.model import Attempt, Evidence, ExecutionRecord, Kpi, Outcome, Plan, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalStatus
-from safety.quorum import Rule, Yes
+from safety.quorum import Bypass, Rule, Yes
 from services.graph.values import dump, from_millis, instant, millis, moment, pack, unpack
 from services.masking import masker
 from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
@@ -25,6 +25,7 @@ _ATTEMPTS: TypeAdapter[tuple[Attempt, ...]] = TypeAdapter(tuple[Attempt, ...])
 _EVIDENCE: TypeAdapter[tuple[Evidence, ...]] = TypeAdapter(tuple[Evidence, ...])
 _KPIS: TypeAdapter[tuple[Kpi, ...]] = TypeAdapter(tuple[Kpi, ...])
 _RULES: TypeAdapter[tuple[Rule, ...]] = TypeAdapter(tuple[Rule, ...])
+_BYPASSES: TypeAdapter[tuple[Bypass, ...]] = TypeAdapter(tuple[Bypass, ...])
 _YESES: TypeAdapter[tuple[Yes, ...]] = TypeAdapter(tuple[Yes, ...])
 _LATER = {
     *("plan", "steps", "status", "verdict", "outcome", "error", "started_at", "verify_from", "finished_at"),
@@ -219,7 +220,10 @@ def approval_row(approval: Approval) -> Properties:
         "rules": pack(_RULES, approval.rules),
         "yeses": pack(_YESES, approval.yeses),
         "choice": approval.choice,
-        "bypass": list(approval.bypass),
+        "bypass": [str(each) for each in approval.bypass],
+        "bypasses": pack(_BYPASSES, approval.bypass),
+        "barred": list(approval.barred),
+        "bypassed": approval.bypassed or None,
         "step": approval.step or None,
     }
 
@@ -241,7 +245,9 @@ def approval_of(row: Mapping[str, Any]) -> Approval:
         rules=unpack(_RULES, row.get("rules"), ()),
         yeses=unpack(_YESES, row.get("yeses"), ()),
         choice=row.get("choice") or "",
-        bypass=tuple(row.get("bypass") or ()),
+        bypass=unpack(_BYPASSES, row.get("bypasses"), ()),
+        barred=tuple(row.get("barred") or ()),
+        bypassed=row.get("bypassed") or "",
         step=row.get("step") or "",
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
+from executor.asking import BARRED
 from executor.errors import RemediationError, Temporary, Unmet
 from executor.footprint import footprint_of
 from executor.model import Access, ExecutionRecord, Plan, Status
@@ -33,7 +34,7 @@ from safety.surroundings import UNREAD, Frozen
 from services.pipeline.cases import Located, incident_facts, record_of, runbook_use
 from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
-from services.pipeline.rules import applying, asked_of_people, bypasses, patience, reasons_of
+from services.pipeline.rules import applying, asked_of_people, barred, bypasses, patience, reasons_of
 from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
 from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, Vetting
 from services.records import DecisionKind, DecisionRecord, RunbookUse
@@ -137,6 +138,7 @@ class Permits:
         rulings: policies and the ladder of autonomy; left out, there are none.
         vetting: whether runbooks were reviewed, and have the rights that they need.
         frozen: the freezes that are in force at a moment.
+        self_approval: whether people may say yes to what they asked for or wrote themselves.
     """
 
     def __init__(
@@ -158,7 +160,9 @@ class Permits:
         suggestions: str = "",
         vetting: Vetting = NO_VETTING,
         frozen: Freezes = no_freezes,
+        self_approval: bool = False,
     ) -> None:
+        self._self_approval = self_approval
         self._frozen = frozen
         self._rulings = rulings or Rulings()
         self._suggestions = suggestions
@@ -333,6 +337,7 @@ class Permits:
             attempt=proposal.attempt,
             rules=[asked_of_people(rule) for rule in rules],
             bypass=bypasses(runbook.approvals),
+            barred=self._barred(proposal.match),
         )
         return self._record(
             proposal,
@@ -345,6 +350,9 @@ class Permits:
             approval=approval,
             numbers=_blast_numbers(planned.request.blast),
         )
+
+    def _barred(self, match: Match) -> tuple[str, ...]:
+        return () if self._self_approval else barred(match.runbook.runbook, match.incident.signal.run)
 
     def _called(self, plan: Plan) -> tuple[RunbookUse, ...]:
         """The versions of the runbooks that a plan calls, with their texts unless they changed this very moment."""
@@ -363,7 +371,7 @@ class Permits:
         return ExecutionRecord(
             id=planned.proposal.execution_id,
             plan=planned.plan,
-            incident={**flat_facts(match.incident), **unwell_of(planned.request)},
+            incident={**flat_facts(match.incident), **unwell_of(planned.request), BARRED: self._barred(match)},
             status=status,
             cooldown_seconds=planned.request.limits.cooldown_seconds,
             cooldowns=cooldowns(planned.request.limits, rules),

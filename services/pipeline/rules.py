@@ -9,8 +9,10 @@ from executor.context import results_of, scope
 from executor.errors import PlanError
 from executor.model import Plan
 from executor.rendering import condition
+from matcher.model import Run
 from runbooks.conditions import ApprovalRule, Approvals, Reason
-from safety.quorum import Approver, Choice, Rule
+from runbooks.model import Runbook
+from safety.quorum import Approver, Bypass, Channel, Choice, Escalation, Rule
 
 
 def applying(approvals: Approvals, plan: Plan) -> tuple[ApprovalRule, ...]:
@@ -48,6 +50,8 @@ def asked_of_people(rule: ApprovalRule) -> Rule:
         comment_required=rule.comment_required,
         approve=_choices(rule.approve),
         reject=_choices(rule.reject),
+        escalation=tuple(Escalation(each.after.total_seconds(), tuple(each.notify)) for each in rule.escalation),
+        channels=tuple(Channel(each.type, each.channel, each.severity, each.template) for each in rule.channels),
     )
 
 
@@ -60,6 +64,11 @@ def patience(rules: Sequence[ApprovalRule], longest: timedelta) -> timedelta:
     return min([longest, *(rule.timeout for rule in rules if rule.timeout is not None)])
 
 
-def bypasses(approvals: Approvals) -> tuple[str, ...]:
-    """Emergency ways around a question, in words."""
-    return tuple(f"{each.name} (for {', '.join(each.roles)})" for each in approvals.bypass)
+def bypasses(approvals: Approvals) -> tuple[Bypass, ...]:
+    """Emergency ways around a question."""
+    return tuple(Bypass(each.name, tuple(each.roles), each.audit_level) for each in approvals.bypass)
+
+
+def barred(runbook: Runbook, run: Run | None) -> tuple[str, ...]:
+    """Who may not say yes to their own: who asked for the run, and who wrote the runbook."""
+    return tuple(dict.fromkeys(filter(None, (run.by if run else "", runbook.author))))

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import pytest
 from fakes.memory_approvals import MemoryApprovalStore
+from fakes.voters import NOBODY_KNOWS
 
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, Verb, ask
-from safety.quorum import Approver, Choice, Rule
+from safety.quorum import Approver, Bypass, Choice, Escalation, Rule, StandIn, Voter
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMEOUT = timedelta(minutes=30)
@@ -47,8 +48,9 @@ def question(now: datetime = NOW, plan_hash: str = "hash-1") -> Approval:
     )
 
 
-async def say(store, approval, verb=Verb.APPROVE, *, by="ada", now=NOW, plan_hash="hash-1"):
-    return await store.answer(approval.id, verb, by=by, reason="because", now=now, plan_hash=plan_hash)
+async def say(store, approval, verb=Verb.APPROVE, *, by="ada", now=NOW, plan_hash="hash-1", voter=NOBODY_KNOWS):
+    facts = {"by": by, "reason": "because", "now": now, "plan_hash": plan_hash, "voter": voter}
+    return await store.answer(approval.id, verb, **facts)
 
 
 async def test_a_question_is_kept_as_it_was_asked(store):
@@ -152,7 +154,7 @@ async def test_what_is_due_is_found_and_expires(store):
 def ruled(*rules: Rule) -> Approval:
     identity = uuid4()
     asked = (f"e-{identity}", f"contract-{identity}", "hash-1", ("careful",))
-    return ask(*asked, now=NOW, timeout=TIMEOUT, rules=rules, bypass=("emergency (for sre-lead)",))
+    return ask(*asked, now=NOW, timeout=TIMEOUT, rules=rules, bypass=(Bypass("emergency", ("sre-lead",)),))
 
 
 TWO = Rule(
@@ -225,6 +227,84 @@ async def test_a_comment_that_a_rule_asks_for_is_part_of_every_yes(store):
     assert isinstance(silent, ApprovalError)
     assert silent.problem is ApprovalProblem.NOT_AS_ASKED
     assert (await say(store, asked)).status is ApprovalStatus.APPROVED
+
+
+ONCALL, PLATFORM = Voter(("role:on-call",)), Voter(("team:platform",))
+
+
+async def test_in_a_sequence_the_second_is_asked_after_the_first_said_yes(store):
+    """A yes out of turn is none, and changes nothing."""
+    asked = await store.request(ruled(TWO))
+    assert [str(one) for one in asked.wanted] == ["role on-call (required)"]
+    early = await say(store, asked, by="bob", voter=PLATFORM)
+    assert isinstance(early, ApprovalError)
+    assert early.problem is ApprovalProblem.NOT_ASKED
+    first = await say(store, asked, by="ada", voter=ONCALL)
+    assert [str(one) for one in first.wanted] == ["team platform"]
+    assert (await say(store, asked, by="bob", voter=PLATFORM)).status is ApprovalStatus.APPROVED
+
+
+async def test_nobody_says_yes_to_their_own_but_may_say_no(store):
+    """Who asked for the run needs somebody else, also through somebody who stands in for them."""
+    base = ruled(Rule("two", approvers=(Approver("role", "on-call"),)))
+    asked = await store.request(
+        ask(
+            base.execution_id,
+            "contract-i",
+            "hash-1",
+            ["why"],
+            now=NOW,
+            timeout=TIMEOUT,
+            rules=base.rules,
+            barred=("ada",),
+        )
+    )
+    own = await say(store, asked, by=" Ada", voter=ONCALL)
+    assert isinstance(own, ApprovalError)
+    assert own.problem is ApprovalProblem.OWN_REQUEST
+    for_her = Voter((), (StandIn("ada", ("role:on-call",)),))
+    assert (await say(store, asked, by="bob", voter=for_her)).problem is ApprovalProblem.NOT_ASKED
+    assert (await store.get(asked.id)) == asked
+    assert (await say(store, asked, Verb.DENY, by="ada")).status is ApprovalStatus.DENIED
+
+
+async def test_a_stand_in_says_yes_for_somebody_who_then_cannot_say_it_too(store):
+    """The record says for whom; one person's answer counts once."""
+    asked = await store.request(ruled(Rule("two", approvers=(Approver("role", "on-call", count=2),))))
+    first = await say(store, asked, by="bob", voter=Voter((), (StandIn("ada", ("role:on-call",)),)))
+    assert (first.status, first.yeses[0].stands_for) == (ApprovalStatus.PENDING, ("ada",))
+    assert await store.get(asked.id) == first
+    assert (await say(store, asked, by="ada", voter=ONCALL)).problem is ApprovalProblem.SAID_ALREADY
+    assert (await say(store, asked, by="eve", voter=ONCALL)).status is ApprovalStatus.APPROVED
+
+
+async def test_a_bypass_approves_with_its_name_and_justification_and_only_once(store):
+    """It is kept apart from a yes; without a justification it is none."""
+    asked = await store.request(ruled(TWO))
+    facts = {"by": "ada", "now": NOW, "plan_hash": "hash-1", "choice": "emergency"}
+    silent = await store.answer(asked.id, Verb.BYPASS, reason=" ", **facts)
+    assert isinstance(silent, ApprovalError)
+    assert silent.problem is ApprovalProblem.NO_REASON
+    done = await store.answer(asked.id, Verb.BYPASS, reason="shop is down", **facts)
+    assert (done.status, done.bypassed, done.yeses) == (ApprovalStatus.APPROVED, "emergency", ())
+    assert await store.get(asked.id) == done
+    again = await store.answer(asked.id, Verb.BYPASS, reason="shop is down", **facts)
+    assert again.problem is ApprovalProblem.NOT_POSSIBLE
+
+
+async def test_who_is_escalated_to_counts_from_that_moment_on(store):
+    """Before it their yes is none; they never take the place of a person who is required by name."""
+    steps = (Escalation(300, ("manager",)),)
+    boss = Voter(("role:manager",))
+    asked = await store.request(ruled(Rule("r", approvers=(Approver("role", "on-call"),), escalation=steps)))
+    early = await say(store, asked, by="mia", voter=boss, now=NOW + timedelta(seconds=299))
+    assert isinstance(early, ApprovalError)
+    assert early.problem is ApprovalProblem.NOT_ASKED
+    late = await say(store, asked, by="mia", voter=boss, now=NOW + timedelta(seconds=300))
+    assert late.status is ApprovalStatus.APPROVED
+    named = await store.request(ruled(Rule("r", approvers=(Approver("user", "ada", required=True),), escalation=steps)))
+    no = await say(store, named, by="mia", voter=boss, now=NOW + timedelta(seconds=300))
+    assert no.problem is ApprovalProblem.NOT_ASKED
 
 
 async def test_half_of_the_yeses_expire_with_their_question(store):

@@ -13,6 +13,7 @@ from executor.errors import Fenced, NotFound
 from executor.model import Evidence, ExecutionRecord, Outcome, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalError, ApprovalStatus, Verb
 from safety.ports import Claim
+from safety.quorum import Voter
 from services.records import (
     DecisionKind,
     DecisionRecord,
@@ -511,10 +512,19 @@ class MemoryStore(MemoryApprovalStore):
     # Approvals
 
     async def answer(
-        self, approval_id: str, verb: Verb, *, by: str, reason: str, now: datetime, plan_hash: str, choice: str = ""
+        self,
+        approval_id: str,
+        verb: Verb,
+        *,
+        by: str,
+        reason: str,
+        now: datetime,
+        plan_hash: str,
+        choice: str = "",
+        voter: Voter | None = None,
     ) -> Approval | ApprovalError:
         answered = await super().answer(
-            approval_id, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice
+            approval_id, verb, by=by, reason=reason, now=now, plan_hash=plan_hash, choice=choice, voter=voter
         )
         if isinstance(answered, ApprovalError) or answered.status is ApprovalStatus.PENDING:
             return answered

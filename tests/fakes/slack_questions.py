@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from fakes.voters import NOBODY_KNOWS
+
 from safety.access import Scope
 from safety.approvals import Approval, Verb, answer, ask
 from safety.quorum import Approver, Choice, Rule
@@ -57,7 +59,7 @@ def approval(text: str = "careful", status: str = "pending") -> Approval:
         no = answer(made, Verb.DENY, by=by, reason=text or "-", now=now, plan_hash=plan, choice="not_now")
         return no if isinstance(no, Approval) else replace(made, status=no.status or made.status)
     for person in ("ada", "bob"):
-        yes = answer(made, Verb.APPROVE, by=person, reason=text, now=now, plan_hash=plan)
+        yes = answer(made, Verb.APPROVE, by=person, reason=text, now=now, plan_hash=plan, voter=NOBODY_KNOWS)
         assert isinstance(yes, Approval)
         made = yes
     return made

@@ -11,6 +11,7 @@ import pytest
 from fakes import graph_samples as samples
 from fakes.memory_approvals import MemoryApprovalStore
 from fakes.recording_publisher import RecordingPublisher
+from fakes.voters import voters
 
 from executor.model import Change, ObjectRef, Status
 from safety.approvals import ApprovalStatus, ask
@@ -59,7 +60,7 @@ async def desk(monkeypatch, tmp_path):
     monkeypatch.delenv("ROOTMEND_CONFIG", raising=False)
     monkeypatch.delenv("ROOTMEND_STATE", raising=False)
     record, question = waiting()
-    stores = approvals.Stores(MemoryApprovalStore(), Executions(record))
+    stores = approvals.Stores(MemoryApprovalStore(), Executions(record), voters())
     stores.approvals.approvals[question.id] = question
     publisher = RecordingPublisher()
 

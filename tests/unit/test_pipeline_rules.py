@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.pipeline_rig import Rig, runbook
+from fakes.voters import NOBODY_KNOWS
 
 from safety.approvals import ApprovalError, ApprovalStatus, Verb
 from services.cli import approvals as commands
@@ -46,7 +47,7 @@ async def yes(rig, question, by, **facts):
         by=by,
         now=rig.clock.now(),
         plan_hash=question.plan_hash,
-        **{"reason": "looked at it", **facts},
+        **{"reason": "looked at it", "voter": NOBODY_KNOWS, **facts},
     )
 
 
@@ -60,7 +61,7 @@ async def test_a_rule_that_applies_asks_the_people_that_it_names():
     told = commands.told(Question(question, None))
     assert "rule production about step raise: role on-call (required), team platform, one after the other" in told
     assert "still needed: production: 2 more people" in told
-    assert "emergency bypass emergency-bypass (for sre-lead): not available yet" in told
+    assert "emergency bypass emergency-bypass (for sre-lead)" in told
     first = await yes(rig, question, "ada")
     assert outcome(first).startswith("Your yes is kept")
     await process.desk.sweep()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.slack_questions import approval, question
+from fakes.voters import NOBODY_KNOWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -164,7 +165,8 @@ def test_a_settled_question_says_by_whom_and_why():
 def test_a_kept_yes_shows_who_is_still_needed():
     """A question that two people have to answer tells who did."""
     half = approval("sre")
-    half = answer(half, Verb.APPROVE, by="ada", reason="", now=half.requested_at, plan_hash=half.plan_hash)
+    facts = {"now": half.requested_at, "plan_hash": half.plan_hash, "voter": NOBODY_KNOWS}
+    half = answer(half, Verb.APPROVE, by="ada", reason="", **facts)
     asked = question("sre")
     shown = json.dumps(blocks.message(replace(asked, approval=half)))
     assert "yes by `ada`" in shown

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from fakes.memory_approvals import MemoryApprovalStore
 from fakes.recording_publisher import RecordingPublisher
+from fakes.voters import voters
 from fakes.world import FakeClock, FakeWorld
 from pydantic import ValidationError
 
@@ -107,6 +108,7 @@ async def desk(access):
         approvals=approvals,
         executions=SimpleNamespace(load=load),
         access=access,
+        voters=voters(access),
         publisher=RecordingPublisher(),
         topics=Topics(),
         clock=clock,
