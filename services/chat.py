@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from executor.errors import NotConfigured
 from services.masking import masker
 from services.slack.client import translated, web_client
+from services.slack.text import disarmed
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
@@ -42,7 +43,7 @@ class SlackChat:
         self._client: AsyncWebClient | None = None
 
     async def post(self, channel: str, text: str) -> str:
-        """Post a message.
+        """Post a message. What an alert says may be in it: nothing in it calls people or shows a link as another.
 
         Returns:
             Its id (Slack's ``ts``).
@@ -58,7 +59,9 @@ class SlackChat:
         if not where:
             raise NotConfigured("no Slack channel is named, and slack.channel is not set")
         try:
-            answer = await self._connected().chat_postMessage(channel=where, text=masker.text(text)[:_LONGEST])
+            answer = await self._connected().chat_postMessage(
+                channel=where, text=disarmed(masker.text(text))[:_LONGEST]
+            )
         except (SlackApiError, SlackClientError, OSError, TimeoutError) as error:
             raise translated(error, where) from error
         return str(answer.get("ts") or "")

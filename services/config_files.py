@@ -12,6 +12,8 @@ import yaml
 FILE_NAME = "rootmend.yaml"
 STATE_FOLDER = ".rootmend"
 
+_MOST_BYTES, _MOST_LEVELS, _MOST_VALUES = 1_000_000, 40, 20_000
+
 KeyPath = tuple[str | int, ...]
 """Where a value stands: ``("kafka", "topics", "alerts")``."""
 
@@ -86,13 +88,16 @@ def read_yaml(path: Path) -> Document:
     """Read a settings file.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML, names a key twice, or is no mapping.
+        ConfigError: it cannot be read, is no YAML, names a key twice, is no mapping, or is larger than settings are.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text(path)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
+        _check_size(path, node)
         values = loader.construct_document(node) if node is not None else {}
+    except RecursionError as error:
+        raise ConfigError((f"{path}: nested deeper than {_MOST_LEVELS} levels",)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((f"{path}: cannot be read: {error}",)) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
@@ -106,6 +111,34 @@ def read_yaml(path: Path) -> Document:
     if twice:
         raise ConfigError(tuple(twice))
     return Document(path, values, places)
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ConfigError((f"{path}: larger than {_MOST_BYTES} bytes",))
+    return content.decode()
+
+
+def _check_size(path: Path, root: yaml.Node | None) -> None:
+    """Refuse anchors that grow a short text to millions of values, or that hold themselves.
+
+    Raises:
+        ConfigError: with the place.
+    """
+    waiting, values = [(root, 0)] if root is not None else [], 0
+    while waiting:
+        node, depth = waiting.pop()
+        values += 1
+        if depth > _MOST_LEVELS or values > _MOST_VALUES:
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+            what = f"{_MOST_LEVELS} levels" if depth > _MOST_LEVELS else f"{_MOST_VALUES} values, anchors repeated"
+            raise ConfigError((f"{path}:{line}:{column}: more than {what}",))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(one, depth + 1) for pair in node.value for one in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(one, depth + 1) for one in node.value]
 
 
 def _mark(error: Exception) -> str:

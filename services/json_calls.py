@@ -40,7 +40,7 @@ class Reply:
         """Its JSON; None when it has none."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

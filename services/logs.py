@@ -85,8 +85,24 @@ def _renderers(human: bool, stream: TextIO) -> list[structlog.typing.Processor]:
     # Exceptions become text before masking: a driver's message may repeat a password.
     if human:
         plain = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        return [drop, structlog.processors.format_exc_info, masker, plain]
+        return [drop, structlog.processors.format_exc_info, masker, _harmless, plain]
     return [drop, _TRACES, masker, structlog.processors.JSONRenderer(default=str)]
+
+
+def _harmless(_logger: Any, _name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Texts as one line each, without what a terminal obeys: an alert could write lines of its own into the log."""
+    return {name: _one_line(value, name) for name, value in line.items()}
+
+
+def _one_line(value: Any, name: str) -> Any:
+    if isinstance(value, str | bool | int | float | type(None)):
+        text = value if isinstance(value, str) else None
+    else:
+        text = repr(value)
+    if text is None or (text.isprintable() and text is value):
+        return value
+    kept = "\n" if name == "exception" else ""
+    return "".join(char if char.isprintable() or char in kept else " " for char in text)
 
 
 class LogHooks:

@@ -92,7 +92,7 @@ class PrometheusMetrics:
         )
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, Mapping) or "status" not in answer:
             raise Unavailable(f"Prometheus answered {status} and not in its own words: {text[:_SHOWN]!r}")

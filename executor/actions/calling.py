@@ -59,7 +59,7 @@ class Answer:
         """JSON as data, anything else as text."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.text
 
     def json(self, where: str) -> Any:
@@ -70,7 +70,7 @@ class Answer:
         """
         try:
             return json.loads(self.text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StepFailed(f"{where} answered no JSON: {self.text[:_QUOTED]!r}") from error
 
 

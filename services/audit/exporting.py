@@ -18,6 +18,8 @@ from services.graph.executions import stories
 FORMATS = ("json", "csv", "ocsf", "cef")
 _PAGE = 1_000
 _EXECUTIONS = 50
+_FORMULA = frozenset("=+-@|%\uff1d\uff0b\uff0d\uff20")
+_PASSED_OVER = "\x00\t\r\n \x0b\x0c\xa0\u200b\ufeff'\""
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 Write = Callable[[str], None]
@@ -93,4 +95,5 @@ def _csv(row: Mapping[str, Any]) -> str:
 def _cell(value: Any) -> str:
     """A cell that a spreadsheet does not take for a formula: names and reasons come from outside."""
     text = "" if value is None else str(value).replace("\r", " ").replace("\n", " ")
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t"} else text
+    # Spreadsheets pass over space before a formula, and some read the wide forms of its signs.
+    return f"'{text}" if text.strip(_PASSED_OVER)[:1] in _FORMULA else text

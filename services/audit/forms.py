@@ -145,13 +145,16 @@ def cef(row: Mapping[str, Any]) -> str:
 
 def _field(text: str) -> str:
     """A field of the header: the bar separates, and there is no second line."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").splitlines())
+    text = " ".join(text.replace("\\", "\\\\").replace("|", "\\|").splitlines())
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _value(value: object) -> str:
     """A value of the extension: the equals sign separates."""
     text = str(value).replace("\\", "\\\\").replace("=", "\\=")
-    return text.replace("\r\n", "\\n").replace("\n", "\\n").replace("\r", "\\r")
+    text = text.replace("\r\n", "\\n").replace("\n", "\\n").replace("\r", "\\r")
+    # Collectors split at other separators too, and terminals obey what is in a log.
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def execution_log(story: ExecutionStory) -> dict[str, Any]:

@@ -121,6 +121,9 @@ COMMANDS: dict[str, Command] = {
     "version": Command("services.cli.config:version", "The version", "Configuration"),
 }
 
+_DRAWN = frozenset({"up", "browser", "demo"})
+"""Commands whose display draws itself anew, of words of our own."""
+
 _GLOBALS = (
     ("--config FILE", "Settings file (also ROOTMEND_CONFIG); default: ./rootmend.yaml, then the local stack's"),
     ("--no-color", "No colours, also on a terminal"),
@@ -247,22 +250,29 @@ def _run(name: str, arguments: Sequence[str], line: Line) -> int:
     from services.cli.runtime import GlobalOptions, set_options  # noqa: PLC0415 - as above
 
     set_options(GlobalOptions(Path(line.config) if line.config else None, line.debug))
-    return run_command(name, resolve(name), arguments)
+    if name in _DRAWN:
+        return run_command(name, resolve(name), arguments)  # the stack draws its own display, of its own words
+    from services.cli.terminal import filtered  # noqa: PLC0415 - keeps rb --help quick
+
+    with filtered():
+        return run_command(name, resolve(name), arguments)
 
 
 def _trace() -> None:
     """Where an error comes from, its causes too, and no secret in it."""
     import traceback  # noqa: PLC0415 - keeps rb --help quick
 
+    from services.cli.terminal import harmless  # noqa: PLC0415 - as above
     from services.masking import masker  # noqa: PLC0415 - as above
 
-    print(masker.text(traceback.format_exc()), file=sys.stderr)
+    print(harmless(masker.text(traceback.format_exc())), file=sys.stderr)
 
 
 def _complain(error: Exception) -> int:
     """One clear paragraph instead of a trace."""
     from services.cli.commands import complaint  # noqa: PLC0415 - keeps rb --help quick
+    from services.cli.terminal import harmless  # noqa: PLC0415 - as above
 
     text, code = complaint(error)
-    print(text, file=sys.stderr)
+    print(harmless(text), file=sys.stderr)
     return code

@@ -53,7 +53,7 @@ async def _verify(tenant: str, anchors: list[Path] | None) -> Report:
     missing = [book for book in anchors or () if not book.exists()]
     if missing:
         raise runtime.CommandError(f"{missing[0]}: there is no such book of anchors", 2)
-    status = runtime.console(err=True).status("reading")
+    status = runtime.console(err=True, live=True).status("reading")
     async with runtime.open_graph(settings) as graph:
         with status:
             return await Verification(graph, books, trusted_keys(settings)).run(

@@ -152,7 +152,7 @@ class Table(Quiet):
     def __enter__(self) -> Self:
         from rich.live import Live  # noqa: PLC0415 - keeps rb --help quick
 
-        self._live = Live(console=runtime.console(), refresh_per_second=8)
+        self._live = Live(console=runtime.console(live=True), refresh_per_second=8)
         self._live.start()
         return self
 
@@ -173,7 +173,11 @@ def picture(seen: Seen) -> RenderableType:
     from rich.table import Table as Grid  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    head = [Text(line) for line in lines(Seen(seen.request_id), seen) if not line.startswith(("step ", "ended: "))]
+    from services.cli.terminal import harmless  # noqa: PLC0415 - as above
+
+    head = [
+        Text(harmless(line)) for line in lines(Seen(seen.request_id), seen) if not line.startswith(("step ", "ended: "))
+    ]
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in ("", "step", "action", "status", "took", ""):
         grid.add_column(column, overflow="fold")
@@ -184,11 +188,11 @@ def picture(seen: Seen) -> RenderableType:
         took = "" if step.seconds is None or step.status == "running" else f"{step.seconds:.1f} s"
         grid.add_row(
             Text(_MARKS.get(step.status, " "), style=style),
-            Text(f"{phase}{step.name}{item}"),
-            Text(step.action),
+            Text(harmless(f"{phase}{step.name}{item}")),
+            Text(harmless(step.action)),
             Text(step.status, style=style),
             Text(took),
-            Text(step.message),
+            Text(harmless(step.message)),
         )
-    tail = [Text(ending(seen), style="green" if seen.held else "red")] if seen.done else []
+    tail = [Text(harmless(ending(seen)), style="green" if seen.held else "red")] if seen.done else []
     return Group(Text(f"asked for: {seen.request_id}"), *head, *([grid] if seen.steps else []), *tail)

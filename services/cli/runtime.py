@@ -127,24 +127,33 @@ async def open_gate(settings: Settings) -> AsyncIterator[RedisGate]:
         yield connections.open_gate(settings, client, graph, SystemClock(), command=True)
 
 
-def console(*, err: bool = False) -> Console:
-    """A rich console: colours on a terminal only, and never with --no-color."""
+def console(*, err: bool = False, live: bool = False) -> Console:
+    """A rich console: colours on a terminal only, and never with --no-color.
+
+    Args:
+        err: on standard error.
+        live: what is drawn moves the cursor, and its author made every text of others harmless.
+    """
     from rich.console import Console  # noqa: PLC0415 - keeps rb --help quick
 
-    terminal = (sys.stderr if err else sys.stdout).isatty()
+    from services.cli.terminal import Harmless  # noqa: PLC0415 - as above
+
+    out = sys.stderr if err else sys.stdout
+    terminal = out.isatty()
+    file = out.unfiltered if live and isinstance(out, Harmless) else None
     # A pipe has no width: whatever reads it wants whole values.
-    return Console(stderr=err, highlight=False, soft_wrap=True, width=None if terminal else 1000)
+    return Console(file=file, stderr=err, highlight=False, soft_wrap=True, width=None if terminal else 1000)
 
 
 def print_json(value: Any) -> None:
     """A result for machines, on standard output."""
     import orjson  # noqa: PLC0415 - keeps rb --help quick
 
+    from services.cli.terminal import escaped_json  # noqa: PLC0415 - as above
     from services.masking import masker  # noqa: PLC0415 - as above
 
-    typer.echo(
-        orjson.dumps(masker.data(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
-    )
+    text = orjson.dumps(masker.data(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
+    typer.echo(escaped_json(text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing") -> None:
@@ -153,6 +162,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    from services.cli.terminal import harmless  # noqa: PLC0415 - as above
     from services.masking import masker  # noqa: PLC0415 - as above
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -160,7 +170,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
         table.add_column(column, overflow="fold")  # an id that is cut off is of no use
     for row in rows:
         # As text, never as markup: names come from outside.
-        table.add_row(*(Text(masker.text(str(cell))) for cell in row))
+        table.add_row(*(Text(harmless(masker.text(str(cell)))) for cell in row))
     out = console()
     if table.row_count:
         out.print(table, soft_wrap=False)
@@ -170,4 +180,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 def note(text: str) -> None:
     """A remark for people, on standard error, so that standard output stays a result."""
-    typer.echo(text, err=True)
+    from services.cli.terminal import harmless  # noqa: PLC0415 - keeps rb --help quick
+
+    typer.echo(harmless(text), err=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.terminal import escaped_json
+
 if TYPE_CHECKING:
     from runbooks.findings import Finding
 
@@ -101,7 +103,7 @@ def _text(findings: Sequence[Finding], usable: int, files: int) -> None:
 
 def _json(findings: Sequence[Finding], usable: int, files: int) -> None:
     rows = [{**asdict(finding), "path": str(finding.path)} for finding in findings]
-    print(json.dumps({"files": files, "usable": usable, "findings": rows}, indent=2, ensure_ascii=False))
+    print(escaped_json(json.dumps({"files": files, "usable": usable, "findings": rows}, indent=2, ensure_ascii=False)))
 
 
 def _github(findings: Sequence[Finding], _usable: int, _files: int) -> None:
@@ -122,7 +124,7 @@ def _property(text: str) -> str:
 def _sarif(findings: Sequence[Finding], _usable: int, _files: int) -> None:
     from services.cli.sarif import sarif  # noqa: PLC0415  # keeps `rb --help` quick
 
-    print(json.dumps(sarif(findings), indent=2, ensure_ascii=False))
+    print(escaped_json(json.dumps(sarif(findings), indent=2, ensure_ascii=False)))
 
 
 _WRITERS = {Format.TEXT: _text, Format.JSON: _json, Format.GITHUB: _github, Format.SARIF: _sarif}

@@ -215,6 +215,9 @@ class KubernetesCluster:
 
     async def _path(self, ref: ObjectRef, subresource: str = "") -> str:
         resource = await self.resource(ref.kind, ref.api_version)
+        if not ref.name:
+            # The path without a name is the whole collection.
+            raise Invalid(f"no {resource.kind} is named")
         return resource.path(ref.namespace, ref.name, subresource)
 
     async def _read_json(self, path: str, accept: str) -> Mapping[str, Any]:

@@ -37,8 +37,12 @@ class Resource:
         """The URL path of an object, or of the collection when ``name`` is empty.
 
         Raises:
-            Invalid: an object of a namespaced kind is named without its namespace.
+            Invalid: an object of a namespaced kind is named without its namespace, or a name would be another path.
         """
+        for part in (namespace, name):
+            # The server has these rules as well, but a path is read by proxies before it.
+            if part in {".", ".."} or any(char in part for char in "/%\\") or not part.isprintable():
+                raise Invalid(f"{part[:80]!r} cannot be the name of an object: it would be another path")
         if self.namespaced and name and not namespace:
             raise Invalid(f"{self.kind} {name} needs a namespace")
         base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"

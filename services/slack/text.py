@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ _SPARE = 4
 """Only the beginning of a long text is looked at; what is left out of it as invisible is seldom more than this."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _BRACKETS = {"<": "\u2039", ">": "\u203a"}
+_CONTROL_SEQUENCE = re.compile("<([^<>\n]{1,3000})>")
 _BACKTICK = "\u02cb"
 """Looks like one, and closes no code."""
 
@@ -36,6 +38,18 @@ def clean(value: object) -> str:
 def escaped(value: object, most: int) -> str:
     """One line with Slack's three special characters written out, cut to a length."""
     return _cut((_ENTITIES.get(char, char) for char in clean(str(value)[: most * _SPARE])), most)
+
+
+def disarmed(text: str) -> str:
+    """A message in which nothing mentions anybody, and a link shows where it leads. Other formatting stays."""
+    return _CONTROL_SEQUENCE.sub(lambda found: _opened(found[1]), text).replace("<!", "&lt;!").replace("<@", "&lt;@")
+
+
+def _opened(inside: str) -> str:
+    if inside.startswith(("http://", "https://", "mailto:")):
+        address, bar, label = inside.partition("|")
+        return f"{label} ({address})" if bar else f"<{address}>"
+    return f"&lt;{inside}&gt;"
 
 
 def code(value: object, most: int = 300) -> str:
