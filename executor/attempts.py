@@ -61,10 +61,13 @@ class Attempts:
         """Every name that the step can use now."""
         return names_of(self._book.record, self._book.now(), step, phase)
 
+    def _rendered(self, action: Action[Any], step: PlannedStep, phase: str) -> dict[str, Any]:
+        return rendered(step.params, self.names(step, phase), action.quoting)
+
     async def read(self, step: PlannedStep, run: StepRun) -> Ended:
         """A step that changes nothing. One that takes its time is in the journal before, with when it began."""
         action, facts = self._actions[step.action], self._facts(step)
-        params = checked(action, rendered(step.params, self.names(step, run.phase)) if step.deferred else step.params)
+        params = checked(action, self._rendered(action, step, run.phase) if step.deferred else step.params)
         while True:
             if run.attempts:
                 await self._paused(step, run)
@@ -232,7 +235,7 @@ class Attempts:
         if phase == STEP and not step.deferred:
             return step
         action, plan = self._actions[step.action], self._book.record.plan
-        params = rendered(step.params, self.names(step, phase)) if step.deferred else step.params
+        params = self._rendered(action, step, phase) if step.deferred else step.params
         given = await action.plan(checked(action, params), self._facts(step), self._world)
         ready = shown(step, given)
         if strayed := sorted({change.ref.namespace for change in ready.changes if change.ref} - set(plan.namespaces)):

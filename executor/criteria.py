@@ -139,7 +139,7 @@ class Checker:
 
     async def _read(self, check: PlannedCheck, names: Mapping[str, Any], facts: TargetFacts) -> Any:
         action = self._reading(check)
-        params = checked(action, rendered(check.params, names))
+        params = checked(action, rendered(check.params, names, action.quoting))
         given = await action.plan(params, facts, self._world)
         if given.result is not None:
             return given.result

@@ -171,7 +171,7 @@ class StepPlanner:
             return planned, None
         if waits_for := draft.waits_for(_names_of_params(step.params), later):
             return planned.model_copy(update={"deferred": waits_for}), None
-        planned = planned.model_copy(update={"params": rendered(step.params, names)})
+        planned = planned.model_copy(update={"params": rendered(step.params, names, self._actions[planned.action].quoting)})
         params = checked(self._actions[planned.action], planned.params)
         return planned, params if planned.access in _FIXED or not when_waits else None
 

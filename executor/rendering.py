@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from executor.errors import PlanError
 from executor.model import Access, Change, PlannedStep
 from runbooks.findings import did_you_mean
 from runbooks.names import expression_names, names_used, uses
-from runbooks.templates import TemplateError, evaluate, render_each
+from runbooks.templates import TemplateError, evaluate, render_each, single_expression
 
 
 def condition(when: bool | str, names: Mapping[str, Any]) -> bool:
@@ -30,16 +30,39 @@ def condition(when: bool | str, names: Mapping[str, Any]) -> bool:
     return value
 
 
-def rendered(params: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+Quoting = Mapping[str, Callable[[str], str]]
+"""By parameter: how a value is written where another language wants it between quotes."""
+
+
+def rendered(params: Mapping[str, Any], names: Mapping[str, Any], quoting: Quoting | None = None) -> dict[str, Any]:
     """The parameters with their templates rendered.
+
+    Args:
+        params: as their author wrote them.
+        names: what templates can use.
+        quoting: of parameters in another language. What is put into such a text is data and no part of the language;
+            a parameter that is one expression as a whole is a text of its author and stays as it is.
 
     Raises:
         PlanError: a name is unknown or a template is wrong.
     """
+    spoken = {name: quote for name, quote in (quoting or {}).items() if isinstance(params.get(name), str)}
     try:
-        return render_each(params, names)
+        made = render_each({name: value for name, value in params.items() if name not in spoken}, names)
+        for name, quote in spoken.items():
+            whole = single_expression(params[name]) is not None
+            made |= render_each({name: params[name]}, names if whole else _quoted(names, quote))
+        return {name: made[name] for name in params}
     except TemplateError as error:
         raise PlanError(str(error)) from error
+
+
+def _quoted(value: Any, quote: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, Mapping):
+        return {name: _quoted(item, quote) for name, item in value.items()}
+    return [_quoted(item, quote) for item in value] if isinstance(value, list | tuple) else value
 
 
 def checked(action: Action[Any], params: Mapping[str, Any]) -> Params:

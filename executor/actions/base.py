@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -152,6 +152,7 @@ class Action(ABC, Generic[P]):
 
     name: str
     aliases: tuple[str, ...] = ()
+        quoting: by parameter that holds another language: how a value is written between its quotes.
     access: Access = Access.READ
     idempotent: bool = True
     params_model: type[P]
@@ -164,6 +165,7 @@ class Action(ABC, Generic[P]):
         """What a step with these parameters does to the world; they may still hold templates, which permit nothing."""
         return self.access
 
+    quoting: ClassVar[Mapping[str, Callable[[str], str]]] = {}
     def repeatable(self, params: Mapping[str, Any]) -> bool:
         """Whether a step with these parameters may simply be repeated after a crash."""
         return self.idempotent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -11,7 +11,7 @@ from executor.actions.base import Action, Planned, Stamp, TargetFacts, World
 from executor.actions.calling import early
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
-from executor.actions.promql import Window, named_query, reduced, samples_now, series_over, value_now
+from executor.actions.promql import Window, escaped, named_query, reduced, samples_now, series_over, value_now
 from executor.actions.synonyms import Synonyms
 from executor.model import PlannedStep
 
@@ -59,6 +59,7 @@ class MetricsQuery(Action[MetricsQueryParams]):
     aliases = ("prometheus_query", "metrics/query", "prometheus/query")
     params_model = MetricsQueryParams
     simulated = "it is asked while planning, unless it is a check"
+    quoting: ClassVar[Mapping[str, Callable[[str], str]]] = {"query": escaped, "promql": escaped}
     undone = "nothing to undo: it only reads"
     targets = "nothing"
     example = """\
