@@ -171,8 +171,9 @@ class StepPlanner:
             return planned, None
         if waits_for := draft.waits_for(_names_of_params(step.params), later):
             return planned.model_copy(update={"deferred": waits_for}), None
-        planned = planned.model_copy(update={"params": rendered(step.params, names, self._actions[planned.action].quoting)})
-        params = checked(self._actions[planned.action], planned.params)
+        action = self._actions[planned.action]
+        planned = planned.model_copy(update={"params": rendered(step.params, names, action.quoting)})
+        params = checked(action, planned.params)
         return planned, params if planned.access in _FIXED or not when_waits else None
 
     async def _ask(self, planned: PlannedStep, params: Params, draft: Draft) -> PlannedStep:
