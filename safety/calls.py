@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -65,23 +65,25 @@ def blast_of(record: GateRecord, settings: PolicySettings) -> int:
     return settings.max_blast_radius if record.blast is None else record.blast
 
 
-def _limits(found: Bounds) -> Mapping[str, object]:
-    """The limits of one bucket, as ``gate.lua`` reads them."""
-    axis = found.bucket.axis
-    told: dict[str, object] = {
-        "memory": milliseconds(axis.memory_seconds),
-        "live": axis.live,
-        "rates": [(rate.check, rate.limit, milliseconds(rate.within_seconds)) for rate in found.rates],
-        "axis": axis.name,
-        "facts": found.bucket.facts,
-    }
-    if found.concurrent is not None:
-        told["concurrent"] = (concurrent_check(axis.name), found.concurrent)
-    if found.blast is not None:
-        told["blast"] = found.blast
-    if found.asks is not None:
-        told["asks"] = (found.asks.limit, milliseconds(found.asks.within_seconds))
-    return told
+_NO_LIMIT = -1
+
+
+def _limits(found: Sequence[Bounds]) -> tuple[str, str]:
+    """The limits of the buckets and their names, as ``gate.lua`` reads them: the names only when it says no."""
+    limits, names = [], []
+    for one in found:
+        axis, asks = one.bucket.axis, one.asks
+        told = [milliseconds(axis.memory_seconds), int(axis.live), _or_none(one.concurrent), _or_none(one.blast)]
+        told += [asks.limit, milliseconds(asks.within_seconds)] if asks else [_NO_LIMIT, 0]
+        for rate in one.rates:
+            told += [rate.limit, milliseconds(rate.within_seconds)]
+        limits.append(told)
+        names.append((axis.name, one.bucket.facts, concurrent_check(axis.name), [rate.check for rate in one.rates]))
+    return json.dumps(limits), json.dumps(names)
+
+
+def _or_none(limit: int | None) -> int:
+    return _NO_LIMIT if limit is None else limit
 
 
 def where_text(where: Where, *, storms: bool = False) -> str:
@@ -110,8 +112,7 @@ class Calls:
         args += [request.approval.approval_id if request.approval else ""]
         args += [milliseconds(self.settings.provisional_ttl_seconds), milliseconds(self.settings.permit_ttl_seconds)]
         place = place_of(request)
-        limits = [_limits(found) for found in bounds(request, self.settings)]
-        args += [request.blast.count or 0, joined(place.namespaces), json.dumps(limits)]
+        args += [request.blast.count or 0, joined(place.namespaces), *_limits(bounds(request, self.settings))]
         args += [where_text(where_of(request), storms=self.settings.storm_breaker)]
         keys = self.keys.of_request(request.execution_id, request.target_key, place)
         return Call(self.lua.gate, keys, args)

@@ -1,10 +1,10 @@
 """Names of the keys in Redis. Keys of one tenant share a hash tag, so that one call finds them on one node.
 
 An execution is counted in the buckets of ``safety.axes``: ``{tenant}:count:<axis>:<name>`` holds executions by the
-moment in which they were permitted (for rates), ``{tenant}:live:<axis>:<name>`` those that hold their targets by the
+moment in which they were permitted (for rates), ``{tenant}:flight:<axis>:<name>`` those that hold their targets by the
 moment in which their locks end, with their blast radius (for limits on what runs at the same time). Scripts are given
-the keys of an execution as: execution, target, place, counts, lives; ``gate.lua`` gets ``primed``, ``pause``, place,
-execution and target first, and after the lives whatever else its checks look at.
+the keys of an execution as: execution, target, place, counts, flights; ``gate.lua`` gets ``primed``, ``pause``, place,
+execution and target first, and after the flights whatever else its checks look at.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Keys:
     @property
     def primed(self) -> str:
         """Exists once the store was filled from the durable records, with keys of this layout."""
-        return f"{self.prefix}primed:2"
+        return f"{self.prefix}primed:3"
 
     @property
     def pause(self) -> str:
@@ -63,7 +63,7 @@ class Keys:
         return f"{self.prefix}place:{_safe(execution_id)}"
 
     def of_execution(self, execution_id: str, target_key: str, place: Place) -> list[str]:
-        """Execution, target, place, a count for each bucket, a live one for each that has it: as the scripts expect."""
+        """Execution, target, place, a count for each bucket, a flight for each that is live: as the scripts expect."""
         tag = f"{self.prefix}{{{_safe(place.tenant)}}}:"
         found = buckets_of(place, target_key)
         names = [":".join([bucket.axis.name, *map(_safe, bucket.names)]) for bucket in found]
@@ -72,7 +72,7 @@ class Keys:
             f"{tag}target:{_safe(target_key)}",
             self.place(execution_id),
             *(f"{tag}count:{name}" for name in names),
-            *(f"{tag}live:{name}" for name, bucket in zip(names, found, strict=True) if bucket.axis.live),
+            *(f"{tag}flight:{name}" for name, bucket in zip(names, found, strict=True) if bucket.axis.live),
         ]
 
     def of_request(self, execution_id: str, target_key: str, place: Place) -> list[str]:

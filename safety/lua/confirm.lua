@@ -1,6 +1,6 @@
 -- Turns a provisional reservation into a confirmed one, once its decision is durable.
 --
--- KEYS  1 execution   2 target   3 place   4... counts, lives   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 place   4... counts, flights   (as in gate.lua)
 -- ARGV  1 execution id   2 how many counts there are   3 lease ms
 -- Returns 'ok', or 'lost' when the reservation lapsed: then its decision must not be published, but asked for again.
 

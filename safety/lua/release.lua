@@ -1,6 +1,6 @@
 -- Ends an execution: frees its target and starts the target's cooldown. Doing it twice changes nothing.
 --
--- KEYS  1 execution   2 target   3 place   4... counts, lives   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 place   4... counts, flights   (as in gate.lua)
 -- ARGV  1 execution id   2 how many counts there are   3 cooldown ms
 -- Returns 'ok'.
 

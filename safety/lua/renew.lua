@@ -1,6 +1,6 @@
 -- Extends the lock of a running execution on its target.
 --
--- KEYS  1 execution   2 target   3 place   4... counts, lives   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 place   4... counts, flights   (as in gate.lua)
 -- ARGV  1 execution id   2 how many counts there are   3 lease ms
 --       4 token (the epoch of the holder; grows when another process takes the execution over)
 -- Returns 'held', or 'lost' when somebody else holds or held the target since, or the execution was released.

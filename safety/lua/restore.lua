@@ -1,6 +1,6 @@
 -- Writes what the durable records say about one execution, after the store was emptied. Never weakens what is there.
 --
--- KEYS  1 execution   2 target   3 place   4... counts, lives   (as in gate.lua)
+-- KEYS  1 execution   2 target   3 place   4... counts, flights   (as in gate.lua)
 -- ARGV  1 execution id   2 how many counts there are   3 lease ms
 --       4 tenant   5 cluster   6 runbook id   7 namespaces   8 plan hash   9 approval id   10 token
 --       11 granted ms   12 permit expires ms   13 '1' when it still holds its target   14 cooldown ends ms, 0 for none
@@ -9,7 +9,7 @@
 
 local id, token, granted, expires = ARGV[1], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local holds, cooling = ARGV[13] == '1', tonumber(ARGV[14])
-local counts, lives = keys_of(4, 3 + tonumber(ARGV[2])), keys_of(4 + tonumber(ARGV[2]), #KEYS)
+local counts, flights = keys_of(4, 3 + tonumber(ARGV[2])), keys_of(4 + tonumber(ARGV[2]), #KEYS)
 
 local known = redis.call('HMGET', KEYS[1], 'state', 'blast')
 local state, blast = known[1], known[2] or ARGV[15]
@@ -21,9 +21,9 @@ redis.call('HSET', KEYS[2], 'token', text(math.max(last, token)))
 if holds and state ~= 'spent' and (not held or lock[1] == id) then
   ends = math.max(ends, math.max(now, expires) + tonumber(ARGV[3]))
   redis.call('HSET', KEYS[2], 'holder', id, 'until', text(ends))
-  hold(lives, blast .. ':' .. id, ends)
+  hold(flights, blast .. ':' .. id, ends)
 end
-if not holds then let_go(lives, blast .. ':' .. id) end
+if not holds then let_go(flights, blast .. ':' .. id) end
 if not holds and lock[1] == id then redis.call('HSET', KEYS[2], 'holder', '', 'until', '0') end
 if cooling > now and cooling > tonumber(lock[4] or '0') then
   redis.call('HSET', KEYS[2], 'cooling', text(cooling), 'cooled_by', id)
@@ -42,7 +42,7 @@ for number, key in ipairs(counts) do
   local counts_until = granted + tonumber(ARGV[15 + number])
   if counts_until > now then
     redis.call('ZADD', key, text(granted), id)
-    redis.call('PEXPIREAT', key, text(counts_until + KEEP_EXECUTION))
+    keep(key, counts_until - now, KEEP_EXECUTION)
   end
 end
 return 'ok'

@@ -98,7 +98,7 @@ async def _rounds(
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     async def barest(_: int) -> None:
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, f"{prefix}primed:2")
+            pipe.execute_command("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, f"{prefix}primed:3")
             await pipe.execute()
 
     await _open_loop(_asking(gate), rate, _WARM_UP_SECONDS)

@@ -218,8 +218,24 @@ async def test_keys_of_a_tenant_share_a_hash_tag_and_all_expire(rig):
     await rig.gate.confirm([("e1", TARGET)])
     await rig.gate.release("e1", TARGET, 60)
     keys = {key.decode().removeprefix(rig.prefix): value for key, value in (await rig.dump()).items()}
-    assert {key for key in keys if not key.startswith("{acme}:")} == {"primed:2", "place:e1"}
-    assert all(expiry > 0 for key, (_, expiry) in keys.items() if key != "primed:2")
+    assert {key for key in keys if not key.startswith("{acme}:")} == {"primed:3", "place:e1"}
+    assert all(expiry > 0 for key, (_, expiry) in keys.items() if key != "primed:3")
+
+
+async def test_a_count_that_is_still_needed_does_not_expire(rig):
+    """The end of a key is not moved for each execution, but long before it comes: a limit must not vanish."""
+    await rig.gate.ask([request()])
+    keys = [key for key in await rig.dump() if b":count:" in key or b":flight:" in key]
+    for key in keys:
+        await rig.redis.expire(key, 3600)
+    (answer,) = await rig.gate.ask([request("e2", "prod/shop/Deployment/api")])
+    assert isinstance(answer, Permit)
+    day = 24 * 3600 * 1000
+    left = {key: await rig.redis.pttl(key) for key in keys}
+    of_others = {key for key in keys if key.endswith(b"cart")}
+    assert len(of_others) == 2
+    assert all(left[key] <= day / 24 for key in of_others), "nothing was added there"
+    assert all(left[key] > day for key in set(keys) - of_others)
 
 
 async def test_a_client_that_decodes_answers_is_fine_too(rig, stack):

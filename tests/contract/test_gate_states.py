@@ -120,9 +120,14 @@ class GateMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(waiting)
 
     def teardown(self) -> None:
+        """A sum that is less than what its members add up to would let too much be affected at once."""
+        sums = [self._await(rig.sums()) for rig in self.rigs if isinstance(rig, RedisRig)]
         for rig in self.rigs:
             self._await(rig.close())
         self.loop.close()
+        for found in sums:
+            wrong = {key: pair for key, pair in found.items() if pair[0] != pair[1]}
+            assert not wrong, f"a sum that is kept is not what its members add up to: {wrong}"
 
     @property
     def now(self) -> float:

@@ -153,6 +153,16 @@ class RedisRig:
         keys = await self._keys()
         return {key: (await self.redis.dump(key), await self.redis.pexpiretime(key)) for key in keys}
 
+    async def sums(self) -> Mapping[str, tuple[int, int]]:
+        """Of every bucket: the sum of the blast radii that is kept, and the one that its members add up to."""
+        found = {}
+        for key in await self._keys():
+            if b":flight:" in key:
+                held = {name.decode(): score for name, score in await self.redis.zrange(key, 0, -1, withscores=True)}
+                kept = -int(held.pop("sum", 0))
+                found[key.decode()] = (kept, sum(int(member.partition(":")[0]) for member in held))
+        return found
+
     async def empty(self) -> None:
         if keys := await self._keys():
             await self.redis.delete(*keys)

@@ -54,7 +54,7 @@ def watch_redis(looks: Looks, over: threading.Event) -> None:
         pipe.time()
         for kind, name in (("runbook", given["runbook"]), ("cluster", given["cluster"])):
             pipe.zrange(f"{tag}count:{kind}:{name}", 0, -1, withscores=True)
-            pipe.zrange(f"{tag}live:{kind}:{name}", 0, -1, withscores=True)
+            pipe.zrange(f"{tag}flight:{kind}:{name}", 0, -1, withscores=True)
         seconds, runbook, live, cluster, cluster_live = pipe.execute()
         now = seconds[0] * 1000 + seconds[1] // 1000
         looks.see("runbook_rate", _counted(runbook, now))

@@ -182,7 +182,7 @@ async def test_an_emptied_redis_is_refilled_from_the_graph(world, namespace):
     decision = await world.decided(second)
     assert (decision["kind"], decision["check"]) == ("refusal", "cooldown")
     dump = await world.dump()
-    assert f"{world.name}:primed:2".encode() in dump
+    assert f"{world.name}:primed:3".encode() in dump
     assert any(b":count:runbook:fix-testcool" in key for key in dump)
     await automatic(world, "another", namespace)
 
