@@ -17,6 +17,7 @@ from services.bootstrap import (
     Pipeline,
     Role,
     SlackDesk,
+    approval_routes,
     make_pipeline,
     make_receiver,
     make_runs_api,
@@ -263,7 +264,8 @@ class Service:
         receiver = make_receiver(self._parts) if Role.API in self._roles else None
         runs = make_runs_api(self._parts) if Role.API in self._roles else None
         slack = self._slack.interactions if self._slack else None
-        app = create_app(health, self._parts.metrics, receiver, runs, slack)
+        more = approval_routes(self._parts) if Role.API in self._roles else ()
+        app = create_app(health, self._parts.metrics, receiver, runs, slack, more=more)
         server = ApiServer(app, settings.api.host, settings.api.port)
         await server.start()
         stack.push_async_callback(server.stop)

@@ -17,12 +17,12 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from rapidfuzz import fuzz, process
 
 from services.config_files import ConfigError, Document, KeyPath, find_settings_file, read_yaml
+from services.settings_approvals import Approvals
 from services.settings_model import (
     DELIMITER,
     PACKAGED,
     PREFIX,
     Api,
-    Approvals,
     Bridge,
     Execution,
     Gate,

@@ -98,6 +98,15 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "POST /api/v1/runbooks/{id}/execute": _part(Permission.RUNBOOKS_EXECUTE, Permission.RUNBOOKS_DRY_RUN),
     "GET /api/v1/requests/{id}": _part(Permission.EXECUTIONS_READ),
     "GET /api/v1/executions/{id}": _part(Permission.EXECUTIONS_READ),
+    "GET /api/v1/approvals": _part(Permission.EXECUTIONS_LIST),
+    "GET /api/v1/approvals/{id}": _part(Permission.EXECUTIONS_READ),
+    "POST /api/v1/approvals/{id}/answer": _part(Permission.APPROVALS_RESPOND, Permission.APPROVALS_BYPASS),
+    "GET /approvals/links/{token}": EntryPoint(
+        why_open="the signature of the link is the proof of whom it was sent to; looking changes nothing"
+    ),
+    "POST /approvals/links/{token}": EntryPoint(
+        why_open="the signature of the link is the proof of its person, and each answer asks approvals:respond of them"
+    ),
     "POST /slack/interactions": EntryPoint(
         why_open="Slack has no token: its signature is checked, and each answer asks approvals:respond of its person"
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +24,8 @@ def create_app(
     receiver: Receiver | None = None,
     runs: RunsApi | None = None,
     slack: Interactions | None = None,
+    *,
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """Build the application.
 
@@ -31,6 +35,7 @@ def create_app(
         receiver: for Alertmanager; None when no token is set, then its path says so.
         runs: runbooks over REST; as the receiver.
         slack: clicks in Slack; None unless they come over HTTP, then its path says so.
+        more: what else is switched on: approvals over REST, and by signed link.
     """
 
     async def healthz(_: Request) -> Response:
@@ -58,5 +63,6 @@ def create_app(
             Route(alertmanager.PATH, receiver.__call__ if receiver else no_receiver, methods=["POST"]),
             Route(interactions.PATH, slack.__call__ if slack else no_slack, methods=["POST"]),
             *(runs.routes() if runs else switched_off()),
+            *more,
         ]
     )

@@ -79,6 +79,10 @@ class Guard:
         """
         await self._ask(lambda: self._door.require(actor, permission, scope, entry=entry))
 
+    def may(self, actor: Actor, permission: Permission, scope: Scope | None) -> bool:
+        """The same question without a refusal, to leave out of a list what the caller may not see."""
+        return self._door.may(actor, permission, scope)
+
     async def _ask(self, question: Callable[[], None]) -> None:
         try:
             question()

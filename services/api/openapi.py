@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.api import views
+from safety.approvals import ApprovalStatus
+from services.api import approval_views, views
+from services.api.approvals import ANSWER, APPROVAL, APPROVALS
 from services.api.runs import EXECUTE, EXECUTION, IDEMPOTENCY, REQUEST, RUNBOOKS
 from services.intake.asyncapi import release
 from services.intake.run_request import REQUEST_ID
@@ -20,6 +22,10 @@ _MODELS: tuple[type[BaseModel], ...] = (
     views.RequestView,
     views.ExecutionView,
     views.Problem,
+    approval_views.AnswerBody,
+    approval_views.ApprovalList,
+    approval_views.ApprovalView,
+    approval_views.Conflict,
 )
 _TOKENS = "The setting `api.token`, an API token (`rb tokens`), of an OIDC provider, or of a service account"
 _WHY = {
@@ -44,7 +50,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Rootmend",
             "version": release(),
-            "description": "Ask for a runbook by name, and see what became of it.",
+            "description": "Ask for a runbook by name, see what became of it, and answer what people are asked.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],
@@ -53,6 +59,9 @@ def openapi() -> dict[str, Any]:
             EXECUTE: {"post": _execute()},
             REQUEST: {"get": _get("getRequest", "A request, its decision and its execution", views.RequestView, 404)},
             EXECUTION: {"get": _get("getExecution", "An execution as it stands", views.ExecutionView, 404)},
+            APPROVALS: {"get": _list_approvals()},
+            APPROVAL: {"get": _get("getApproval", "A question as it stands", approval_views.ApprovalView, 404)},
+            ANSWER: {"post": _answer()},
         },
         "components": {
             "schemas": joined["$defs"],
@@ -83,6 +92,35 @@ def _execute() -> dict[str, Any]:
             },
             **_problems(*_WHY),
         },
+    }
+
+
+def _list_approvals() -> dict[str, Any]:
+    status = {
+        "name": "status",
+        "in": "query",
+        "required": False,
+        "description": "Only questions of this status; all for every one",
+        "schema": {"enum": ["all", *(each.value for each in ApprovalStatus)], "default": "pending"},
+    }
+    summary = "Questions that the caller may see, oldest first"
+    operation = _get("listApprovals", summary, approval_views.ApprovalList, 400)
+    return {**operation, "parameters": [status]}
+
+
+def _answer() -> dict[str, Any]:
+    """A 409 tells who decided."""
+    conflict = _REF.format(model=approval_views.Conflict.__name__)
+    told = {"application/problem+json": {"schema": {"$ref": conflict}}}
+    why = "Somebody was first, it expired, or the plan is another one: says which, and who decided"
+    done = {"description": "The question after the answer", "content": _json(approval_views.ApprovalView)}
+    problems = _problems(400, 401, 403, 404, 408, 413, 415, 422, 503)
+    return {
+        "operationId": "answerApproval",
+        "summary": "Answer a question: once, for the plan that was shown",
+        "parameters": [_id()],
+        "requestBody": {"required": True, "content": _json(approval_views.AnswerBody)},
+        "responses": {"200": done, **problems, "409": {"description": why, "content": told}},
     }
 
 

@@ -104,29 +104,15 @@ class RunsApi:
     def routes(self) -> list[Route]:
         """The endpoints, each behind the guard."""
         return [
-            Route(RUNBOOKS, self._guarded(_LIST, self._list), methods=["GET"]),
-            Route(EXECUTE, self._guarded(_EXECUTE, self._execute), methods=["POST"]),
-            Route(REQUEST, self._guarded(_REQUEST, self._request), methods=["GET"]),
-            Route(EXECUTION, self._guarded(_EXECUTION, self._execution), methods=["GET"]),
+            Route(RUNBOOKS, guarded(self._guard, _LIST, self._list), methods=["GET"]),
+            Route(EXECUTE, guarded(self._guard, _EXECUTE, self._execute), methods=["POST"]),
+            Route(REQUEST, guarded(self._guard, _REQUEST, self._request), methods=["GET"]),
+            Route(EXECUTION, guarded(self._guard, _EXECUTION, self._execution), methods=["GET"]),
         ]
-
-    def _guarded(self, entry: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            try:
-                return await handler(request, await self._guard.enter(request, entry))
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
-            except Refused as refused:
-                log.warning("api.refused", path=request.url.path, status=refused.status, reason=refused.reason)
-                return problem(refused)
-            except Temporary as error:
-                return problem(Refused(503, f"the record cannot be read now: {error}"))
-
-        return answer
 
     async def _list(self, _: Request, __: Actor) -> Response:
         known = self._runbooks()
-        return _answer(views.Runbooks(runbooks=tuple(views.runbook_view(known[name]) for name in sorted(known))))
+        return answer_with(views.Runbooks(runbooks=tuple(views.runbook_view(known[name]) for name in sorted(known))))
 
     async def _execute(self, request: Request, actor: Actor) -> Response:
         asked = _read(await json_body(request, self._limit))
@@ -139,7 +125,7 @@ class RunsApi:
         await self._put(made)
         log.info("api.accepted", runbook=made.runbook.id, request_id=made.request_id, by=made.requested_by)
         href = REQUEST.format(id=made.request_id)
-        return _answer(views.Accepted(request_id=made.request_id, href=href), 202, {"Location": href})
+        return answer_with(views.Accepted(request_id=made.request_id, href=href), 202, {"Location": href})
 
     def _check(self, name: str, asked: views.Execute) -> None:
         """Say now what would only be refused later."""
@@ -194,7 +180,7 @@ class RunsApi:
                 await self._guard.require(
                     actor, Permission.EXECUTIONS_READ, scopes.of_decision(story.decision), _REQUEST
                 )
-                return _answer(view)
+                return answer_with(view)
         raise Refused(404, "no decision about this request is on record (yet)")
 
     async def _execution(self, request: Request, actor: Actor) -> Response:
@@ -204,8 +190,25 @@ class RunsApi:
                 await self._guard.require(
                     actor, Permission.EXECUTIONS_READ, scopes.of_execution(story.record), _EXECUTION
                 )
-                return _answer(views.execution_view(story))
+                return answer_with(views.execution_view(story))
         raise Refused(404, "no execution of this id is on record")
+
+
+def guarded(guard: Guard, entry: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """A handler that only those reach who come through the door; refusals become answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request, await guard.enter(request, entry))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except Refused as refused:
+            log.warning("api.refused", path=request.url.path, status=refused.status, reason=refused.reason)
+            return problem(refused)
+        except Temporary as error:
+            return problem(Refused(503, f"the record cannot be read now: {error}"))
+
+    return answer
 
 
 def switched_off() -> list[Route]:
@@ -241,5 +244,6 @@ def _asker(actor: Actor, said: str) -> str:
     return (said or "api") if actor.key == f"{ActorKind.TOKEN}:{API_TOKEN}" else actor.person
 
 
-def _answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def answer_with(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A model as the answer."""
     return Response(view.model_dump_json(), status, headers, "application/json")

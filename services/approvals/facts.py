@@ -107,9 +107,15 @@ def question_of(
         writes=tuple(_writes(record, redact)),
         rollback=redact(_rollback(record)),
         message=redact(message_of(str(own["message"]), record)) if own.get("message") else "",
-        channel=str(own.get("channel") or ""),
+        channel=str(own.get("channel") or "") or _channel_of(approval),
         scope=scope_of(record),
     )
+
+
+def _channel_of(approval: Approval) -> str:
+    """The first channel of the chat that a rule names."""
+    named = (each.channel for rule in approval.rules for each in rule.channels if each.type == "slack")
+    return next(filter(None, named), "")
 
 
 def scope_of(record: ExecutionRecord) -> Scope:

@@ -1,6 +1,7 @@
 """The composition root: the one room that knows which adapter stands behind which port. Nothing connects at import."""
 
 from services.bootstrap.acting import open_screens
+from services.bootstrap.approving import approval_routes
 from services.bootstrap.auditing import make_sealer, open_sealer, trusted_keys
 from services.bootstrap.deciding import make_forecaster
 from services.bootstrap.parts import ALL_ROLES, Parts, Role, assemble
@@ -13,6 +14,7 @@ __all__ = [
     "Pipeline",
     "Role",
     "SlackDesk",
+    "approval_routes",
     "assemble",
     "make_forecaster",
     "make_pipeline",

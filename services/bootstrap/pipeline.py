@@ -13,6 +13,7 @@ from services.api.runs import RunsApi
 from services.audit.trail import Neo4jTrail
 from services.bootstrap.acting import asked_elsewhere, make_worker, world
 from services.bootstrap.deciding import make_decider, make_permits
+from services.bootstrap.noticing import make_notices
 from services.bootstrap.parts import Parts, Role
 from services.graph.schedules import Neo4jScheduleState
 from services.intake.settings import IntakeSettings
@@ -80,6 +81,7 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         duties.append(("bridge", Bridge(parts.ledger, decider, committer, parts.clock).sweep))
     if Role.APPROVALS in roles:
         duties.append(("approvals", _desk(parts, permits, committer).sweep))
+        duties.append(("notices", make_notices(parts, acting).sweep))
     if worker or Role.DECIDE in roles:
         care = OrphanCare(
             executions=parts.executions,

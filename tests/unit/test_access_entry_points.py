@@ -9,20 +9,26 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from fakes.memory_notices import MemoryUsedLinks
 from fakes.pipeline_rig import CLUSTER, TENANT, TOPICS, Rig, runbook
 from fakes.recording_publisher import RecordingPublisher
+from fakes.voters import voters
 
 from safety.access import ADMIN, ALERTS, API, Access, Actor, ActorKind, Grant, Limits, Scope, single_operator
 from safety.permissions import Permission
 from services.access.authenticator import Authenticator, StaticToken
 from services.access.door import AccessDenied, Door
 from services.access.entry_points import ENTRY_POINTS, EntryPoint, Reach
+from services.access.identities import Directory
 from services.access.opening import open_access
 from services.access.roles_file import load_access
 from services.api.app import create_app
+from services.api.approvals import ApprovalsApi
 from services.api.guard import Guard
+from services.api.links import LinkPages
 from services.api.receiver import Receiver
 from services.api.runs import RunsApi
+from services.approvals.answering import Answering
 from services.cli import app, identity
 from services.health import Health
 from services.metrics import Metrics
@@ -236,6 +242,19 @@ def guard_for(access, roles):
     return Guard(Authenticator(tokens), Door(access, WITHIN))
 
 
+def answering_of(rig):
+    """Takes answers to the questions of a rig."""
+    return Answering(
+        approvals=rig.store,
+        executions=rig.store,
+        access=ACCESS,
+        voters=voters(ACCESS),
+        publisher=rig.kafka,
+        topics=TOPICS,
+        clock=rig.clock,
+    )
+
+
 def whole_app(guard):
     """The application with everything that can be switched on."""
     rig = Rig(runbook())
@@ -251,7 +270,15 @@ def whole_app(guard):
         tenant=TENANT,
         cluster=CLUSTER,
     )
-    return create_app(Health(), Metrics(), Receiver(RecordingPublisher(), "alerts", guard), runs), rig
+    facts = {"approvals": rig.store, "clock": rig.clock, "answering": answering_of(rig)}
+    questions = ApprovalsApi(
+        approvals=rig.store, executions=rig.store, answering=facts["answering"], guard=guard, max_body_bytes=10_000
+    )
+    pages = LinkPages(
+        keys={}, used=MemoryUsedLinks(), ledger=rig.store, directory=Directory(), redact=lambda text: text, **facts
+    )
+    more = [*questions.routes(), *pages.routes()]
+    return create_app(Health(), Metrics(), Receiver(RecordingPublisher(), "alerts", guard), runs, more=more), rig
 
 
 ROUTES = sorted(
