@@ -77,7 +77,7 @@ class Caller:
         context = {**named, **_context(draft.context, loaded, values, await self._target(params, draft))}
         late = draft.late or isinstance(bare.when, str) or bare.require_approval is not False
         late = late or bool(draft.writers.intersection(draft.before[step.id]))
-        made = Draft(runbook, context, scope=bare.id, chain=chain, reasons=draft.reasons, late=late)
+        made = Draft(runbook, context, scope=bare.id, chain=chain, reasons=draft.reasons, late=late, world=draft.world)
         return made, f"{runbook.id} {runbook.version} {loaded.sha}"
 
     async def _target(self, params: RunRunbookParams, draft: Draft) -> Mapping[str, Any]:

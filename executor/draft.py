@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from executor.actions.base import TargetFacts
+from executor.actions.base import TargetFacts, World
 from executor.context import SEPARATOR, StepResult, facts_of, scope
 from executor.errors import PlanError
 from executor.graph import ancestors
@@ -37,6 +37,7 @@ class Draft:
         reasons: why a human is asked; one list for the whole plan.
         writers: ids of the steps that write; what comes after them sees another world and is read later.
         late: whether every read has to wait: nobody knows yet whether, or after what, the runbook is called.
+        world: what its steps are planned with, where that is not the planner's own.
         before: the ids of all steps that have ended when a step starts, by its id.
     """
 
@@ -50,6 +51,7 @@ class Draft:
     reasons: list[str] = field(default_factory=list)
     writers: set[str] = field(default_factory=set)
     late: bool = False
+    world: World | None = None
     before: Mapping[str, frozenset[str]] = field(init=False)
     facts: TargetFacts = field(init=False)
 

@@ -179,7 +179,7 @@ class StepPlanner:
     async def _ask(self, planned: PlannedStep, params: Params, draft: Draft) -> PlannedStep:
         """Let the action say what it will change, or, for a read, what it finds."""
         try:
-            given = await self._actions[planned.action].plan(params, draft.facts, self._world)
+            given = await self._actions[planned.action].plan(params, draft.facts, draft.world or self._world)
         except RemediationError:
             raise
         except Exception as error:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from executor.accounts import acting_as
 from executor.actions.backups import discard_backups
 from executor.actions.base import ActionTable, Redact, World
 from executor.asking import Asker
@@ -15,7 +16,7 @@ from executor.context import facts_of, planned_result, target_ref
 from executor.crew import Halt
 from executor.criteria import Checker
 from executor.dryrun import refused_by_dry_run
-from executor.errors import Paused, RemediationError, Temporary
+from executor.errors import NotConfigured, Paused, RemediationError, Temporary
 from executor.kpis import measured
 from executor.lifecycle import (
     Event,
@@ -25,7 +26,7 @@ from executor.lifecycle import (
     outcome_of_stop,
     outcome_of_verdict,
 )
-from executor.model import Access, Evidence, ExecutionRecord, Outcome, PlannedStep, Status, StepStatus, Verdict
+from executor.model import Access, Evidence, ExecutionRecord, Outcome, Plan, PlannedStep, Status, StepStatus, Verdict
 from executor.notify import Keeps, Notifier, fallback, moment_of
 from executor.phases import STEP
 from executor.planhash import plan_hash
@@ -71,7 +72,8 @@ class Flow:
     def __init__(self, permit: Permit, record: ExecutionRecord, tools: Tools) -> None:
         self._permit = permit
         self._tools = tools
-        self._world, self._hooks, self._settings = tools.world, tools.hooks, tools.settings
+        self._hooks, self._settings = tools.hooks, tools.settings
+        self._world, self._unable = _world_of(record.plan, tools.world)
         self._book = Book(
             tools.journal,
             record,
@@ -107,7 +109,7 @@ class Flow:
         )
         self._steps = Steps(
             tools.actions,
-            tools.world,
+            self._world,
             self._book,
             tools.hooks,
             tools.settings,
@@ -123,7 +125,7 @@ class Flow:
         """Go on from wherever the record stands."""
         fresh = not self._book.record.resumed and not self._book.record.steps
         self._hooks.event("execution.started" if fresh else "execution.resumed", **self._facts)
-        if problem := _unfit(self._permit, self._book.record):
+        if problem := self._unable or _unfit(self._permit, self._book.record):
             return await self._finish(Outcome.ABORTED, None, problem)
         if self._book.record.status is Status.RUNNING:
             ended = await self._run_steps(fresh=fresh)
@@ -160,7 +162,7 @@ class Flow:
             return refused
         if not any(map(writes, step.leaves)) or changed_something(record):
             return ""
-        checker, facts = Checker(self._tools.actions, self._world), facts_of(record.plan.context)
+        checker, facts = Checker(self._tools.actions, self._tools.world), facts_of(record.plan.context)
         approved = bool(self._permit.approval_id)
         return await unmet_now(record.plan, checker, record.plan.context, facts, approved=approved)
 
@@ -290,6 +292,14 @@ class Flow:
             await discard_backups(self._world.cluster, record.id, [run.before for run in record.steps])
         except RemediationError as error:
             self._hooks.event("backups.left", **self._facts, error=self._book.mask(str(error)))
+
+
+def _world_of(plan: Plan, world: World) -> tuple[World, str]:
+    """What the steps act through, and why they cannot: never with more rights than the plan says."""
+    try:
+        return acting_as(world, plan.account), ""
+    except NotConfigured as error:
+        return world, str(error)
 
 
 def _unfit(permit: Permit, record: ExecutionRecord) -> str:

@@ -54,6 +54,18 @@ class ObjectRef(Model):
         return f"{self.kind}/{self.namespace + '/' if self.namespace else ''}{self.name}"
 
 
+class Account(Model):
+    """Whose rights requests to the API server have.
+
+    Attributes:
+        user: as the API server calls it: ``system:serviceaccount:NAMESPACE:NAME`` for a service account.
+        groups: of the user; a service account has its own.
+    """
+
+    user: str
+    groups: tuple[str, ...] = ()
+
+
 class Change(Model):
     """One mutation that a step will make, known before it is made.
 
@@ -231,6 +243,7 @@ class Plan(Model):
         approval_seconds: how long a human may take to answer a question about a step.
         scopes: the template names of the runbooks that are called, by the id of the step that calls.
         called: id and sha of each called runbook, by the same ids.
+        account: whose rights its steps have; None for the pipeline's own.
         hash: SHA-256 over runbook sha, target and rendered steps (volatile parts left out).
     """
 
@@ -252,6 +265,7 @@ class Plan(Model):
     approval_seconds: float = 1800
     scopes: Mapping[str, Mapping[str, Any]] = {}
     called: Mapping[str, str] = {}
+    account: Account | None = None
     hash: str = ""
 
 

@@ -18,7 +18,7 @@ _SPECIAL = frozenset(
 )
 """What few steps have. It counts only where it differs from the default, so that plain plans keep their hash."""
 _DEFAULTS = {name: PlannedStep.model_fields[name].default for name in sorted(_SPECIAL)}
-_LIMITS = frozenset({"timeout_seconds", "max_parallel", "approval_seconds", "called"})
+_LIMITS = frozenset({"timeout_seconds", "max_parallel", "approval_seconds", "called", "account"})
 
 
 def plan_hash(plan: Plan) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from executor.accounts import acting_as, own_account
 from executor.actions.base import ActionTable, Redact, TargetFacts, World
 from executor.actions.engine import ManualApproval, RunRunbook, RunRunbookParams
 from executor.chaining import Called, Caller, entering, leaving, refuse_unsuitable
@@ -14,7 +15,7 @@ from executor.draft import Draft, Runbooks
 from executor.drafting import StepPlanner
 from executor.errors import Permanent, PlanError, RemediationError, Unmet
 from executor.graph import in_order
-from executor.model import Access, Plan, PlannedStep, Terms
+from executor.model import Access, Account, Plan, PlannedStep, Terms
 from executor.parameters import resolve_parameters, secret_names
 from executor.planhash import plan_hash
 from executor.preconditions import settled
@@ -40,6 +41,7 @@ class Planner:
         redact: takes secrets out of what reads gave before it is kept in the plan.
         runbooks: those that steps can call.
         max_depth: how many calls deep runbooks may call each other.
+        accounts: whose rights the steps of a runbook have; None for the pipeline's own.
     """
 
     def __init__(
@@ -51,7 +53,10 @@ class Planner:
         *,
         runbooks: Runbooks = dict,
         max_depth: int = MAX_DEPTH,
+        accounts: Callable[[Runbook], Account | None] = own_account,
     ) -> None:
+        self._world = world
+        self._accounts = accounts
         self._actions = actions
         self._parameters = parameters
         self._redact = redact
@@ -77,7 +82,9 @@ class Planner:
         configured = self._parameters.get(runbook.id) or {}
         params = resolve_parameters(runbook, {**configured, **match.parameters})
         context = template_context(match, params, execution_id, secret_names(configured, match.parameters))
-        draft, called = Draft(runbook, context, chain=(runbook.id,)), Called()
+        account = self._accounts(runbook)
+        world = acting_as(self._world, account)
+        draft, called = Draft(runbook, context, chain=(runbook.id,), world=world), Called()
         terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
         steps = _numbered(await self._sequence(draft, called))
         reasons = [reason for one in called.drafts for reason in runbook_reasons(one.runbook, one.names())]
@@ -102,6 +109,7 @@ class Planner:
             procedures=procedures,
             scopes=called.scopes,
             called=called.versions,
+            account=account,
             **_limits(runbook, terms),
         )
         return made.model_copy(update={"hash": plan_hash(made)})

@@ -38,7 +38,7 @@ from services.settings_people import (
     TeamsSettings,
 )
 from services.settings_slack import Slack
-from services.settings_rights import Reviews
+from services.settings_rights import Impersonation, Reviews
 from services.settings_secrets import SecretSources
 
 PREFIX = "ROOTMEND_"
@@ -153,6 +153,10 @@ class Kubernetes(Group):
     practice_id: str = Field("", description="Identity of the local practice cluster, written by rb up")
     cluster_name: str = Field("default", min_length=1, description="Name of this cluster in signals and records")
     request_timeout_seconds: float = Field(10, gt=0, le=300, description="Longest wait for one answer")
+    impersonate: tuple[Impersonation, ...] = Field(
+        (), description="Accounts that the steps of some runbooks act as; the first rule that fits counts"
+    )
+    check_rights: bool = Field(True, description="Ask for the rights of every write before the first step")
 
 
 class Runbooks(Reviews):

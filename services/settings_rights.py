@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -85,9 +84,9 @@ class Impersonation(Group):
             raise ValueError("give runbooks or tags, such as runbooks: ['*']")
         return self
 
-    def headers(self) -> Mapping[str, str]:
-        """The account, in the words of the API server."""
-        if self.service_account:
-            namespace, _, name = self.service_account.partition("/")
-            return {"user": f"system:serviceaccount:{namespace}:{name}"}
-        return {"user": self.user}
+    @property
+    def account(self) -> str:
+        """The user, as the API server calls it."""
+        if not self.service_account:
+            return self.user
+        return f"system:serviceaccount:{self.service_account.replace('/', ':')}"

@@ -12,13 +12,15 @@ Reads have ``plan`` (which already gives the result) and ``perform``; the rest k
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from executor.accounts import Impersonates
+from executor.actions.needs import Right
 from executor.data_ports import Files, Metrics, MetricsSink, NotSetUp, Shell, Sql
 from executor.errors import StepFailed
 from executor.exec_rules import ExecRules
@@ -40,6 +42,7 @@ class World:
 
     Attributes:
         http_base: where addresses that are only a path belong to.
+        impersonates: gives the cluster as another account sees it; None where nobody can act as another.
     """
 
     cluster: Cluster
@@ -56,6 +59,7 @@ class World:
     exec_rules: ExecRules = field(default_factory=ExecRules)
     people: People = field(default_factory=People)
     screens: Screens = field(default_factory=NoScreens)
+    impersonates: Impersonates | None = None
     http_base: str = ""
 
 
@@ -148,11 +152,12 @@ class Action(ABC, Generic[P]):
         simulated: how a dry run treats it, in words; left empty, it is told from what the class overrides.
         undone: how it is undone, in words; as above.
         targets: what it touches, for the blast radius, in words; as above.
+        rights: what it needs of the API server, reads, dry runs and the way back included; None: nobody has said.
+        quoting: by parameter that holds another language: how a value is written between its quotes.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
-        quoting: by parameter that holds another language: how a value is written between its quotes.
     access: Access = Access.READ
     idempotent: bool = True
     params_model: type[P]
@@ -160,12 +165,22 @@ class Action(ABC, Generic[P]):
     simulated: str = ""
     undone: str = ""
     targets: str = ""
+    rights: tuple[Right, ...] | None = None
+    quoting: ClassVar[Mapping[str, Callable[[str], str]]] = {}
 
     def access_of(self, params: Mapping[str, Any]) -> Access:
         """What a step with these parameters does to the world; they may still hold templates, which permit nothing."""
         return self.access
 
-    quoting: ClassVar[Mapping[str, Callable[[str], str]]] = {}
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...] | None:
+        """``rights`` of a step.
+
+        Args:
+            params: as its author wrote them, or as they were planned; they may hold templates.
+            kinds: of the object that it names; several where only an incident can tell.
+        """
+        return self.rights
+
     def repeatable(self, params: Mapping[str, Any]) -> bool:
         """Whether a step with these parameters may simply be repeated after a crash."""
         return self.idempotent

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from executor.actions.base import Action, Params, Planned, Stamp, TargetFacts, World
+from executor.actions.needs import NO_RIGHTS
 from executor.errors import PlanError, StepFailed
 from executor.model import PlannedStep
 from runbooks.templates import TemplateError, evaluate
@@ -31,6 +32,7 @@ class CheckNeo4j(Action[CheckParams]):
 
     name = "check_neo4j"
     params_model = CheckParams
+    rights = NO_RIGHTS
     example = """\
 action: check_neo4j
 params:

@@ -14,6 +14,7 @@ from pydantic import Field
 from executor.actions.base import Action, Planned, Stamp, TargetFacts, World
 from executor.actions.beside import text_or_file
 from executor.actions.calling import early
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.errors import PlanError, StepFailed
 from executor.model import Access, PlannedStep
@@ -47,6 +48,7 @@ class SchemaCheck(Action[SchemaCheckParams]):
     name = "schema_check"
     access = Access.READ
     params_model = SchemaCheckParams
+    rights = NO_RIGHTS
     simulated = "it is checked while planning"
     undone = "nothing to undo: it only reads"
     example = """\
@@ -167,6 +169,7 @@ class SetValues(Action[SetParams]):
     aliases = ("set_values",)
     access = Access.NONE
     params_model = SetParams
+    rights = NO_RIGHTS
     simulated = "it is done while planning"
     undone = "nothing to undo: it changes nothing"
     example = """\
@@ -202,6 +205,7 @@ class MetricsPublish(Action[MetricsPublishParams]):
     name = "metrics_publish"
     access = Access.NOTIFY
     params_model = MetricsPublishParams
+    rights = NO_RIGHTS
     simulated = "the numbers are shown and not published"
     undone = "not at all: a published number stays until the next one"
     targets = "nothing in the cluster"

@@ -12,6 +12,7 @@ from executor import health
 from executor.actions.base import Action, Found, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.editing import perform_edit, plan_edit, prepare_edit, undo_edit
 from executor.actions.manifests import Seconds
+from executor.actions.needs import Right
 from executor.actions.nodes import CORDON, NodeParams, node_of, schedulable
 from executor.actions.pods_to_move import Moving, NotMovable, sort_pods
 from executor.actions.waiting import limit_of
@@ -44,6 +45,11 @@ class KubectlDrain(Action[DrainParams]):
     aliases = ("kubernetes/drain",)
     access = Access.WRITE
     params_model = DrainParams
+    rights = (
+        Right(("get", "patch"), "Node"),
+        Right(("list",), "Pod", everywhere=True),
+        Right(("create",), "Pod", "eviction", everywhere=True),
+    )
     undone = "the node takes pods again, if it did before; the evicted ones run elsewhere"
     targets = "the node, and each pod that is evicted"
     example = """\

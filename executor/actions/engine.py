@@ -9,6 +9,7 @@ from pydantic import Field
 
 from executor.actions.base import Action, Params, Planned, Stamp, TargetFacts, World
 from executor.actions.manifests import Seconds
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.errors import PlanError
 from executor.model import Access, PlannedStep
@@ -31,6 +32,7 @@ class ManualApproval(Action[ManualApprovalParams]):
     aliases = ("approval",)
     access = Access.NONE
     params_model = ManualApprovalParams
+    rights = NO_RIGHTS
     simulated = "nobody is asked"
     undone = "nothing to undo: it only asks"
     targets = "nothing"
@@ -75,6 +77,7 @@ class RunRunbook(Action[RunRunbookParams]):
     aliases = ("runbook/run", "call_runbook")
     access = Access.NONE
     params_model = RunRunbookParams
+    rights = NO_RIGHTS
     simulated = "as each step of the runbook that is called"
     undone = "by the called runbook's own rollback, else by the inverse of each of its changes"
     targets = "what the steps of the called runbook touch"

@@ -12,6 +12,7 @@ from executor.actions.base import Action, Found, Planned, Recovery, Stamp, Targe
 from executor.actions.manifests import Seconds
 from executor.actions.masking import reveal
 from executor.actions.naming import ref_of
+from executor.actions.needs import PODS_OF, Right
 from executor.actions.pods import PodParams, pod_meant
 from executor.actions.waiting import limit_of
 from executor.errors import Drifted, Forbidden, PlanError, StepFailed
@@ -50,6 +51,7 @@ class KubectlExec(Action[ExecParams]):
     access = Access.WRITE
     idempotent = False
     params_model = ExecParams
+    rights = (*PODS_OF, Right(("create", "get"), "Pod", "exec"))
     simulated = "settings, pod, container and our rights are checked; the program is not run"
     undone = "it cannot be undone: a human is asked before it runs"
     targets = "the pod"

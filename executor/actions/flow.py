@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
 from executor.actions.manifests import Seconds
 from executor.actions.naming import WORKLOADS, same_kind
+from executor.actions.needs import NO_RIGHTS, OBJECT, TARGET, Right
 from executor.actions.synonyms import Synonyms
 from executor.actions.until import NAMES, Question, looker, metric_looker, question
 from executor.actions.waiting import Look, condition_of, limit_of, rollout, wait_for
@@ -38,6 +39,7 @@ class Calculate(Action[CalculateParams]):
     name = "calculate"
     access = Access.NONE
     params_model = CalculateParams
+    rights = NO_RIGHTS
     example = """\
 action: calculate
 params: {expression: "{{ current_memory * 2 }}"}
@@ -92,6 +94,7 @@ class Wait(Action[WaitParams]):
     aliases = ("wait/until", "wait/for", "wait/condition", "wait/metric", "wait/time")
     access = Access.READ
     params_model = WaitParams
+    rights = (Right(("get",), OBJECT), Right(("get",), TARGET))
     simulated = "what it waits for is worked out while planning; nobody waits"
     undone = "nothing to undo: it only reads"
     targets = "nothing"
@@ -99,6 +102,11 @@ class Wait(Action[WaitParams]):
 action: wait
 params: {condition: "pod/{{ incident.resource.name }} ready", timeout: 5m}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """A time needs nothing, a metric neither; a pod that is replaced is followed to its owner."""
+        looks = params.get("condition") is not None or params.get("until") is not None
+        return self.rights if looks else NO_RIGHTS
 
     async def plan(self, params: WaitParams, facts: TargetFacts, world: World) -> Planned:
         """Decide what is waited for; the waiting comes when its turn comes."""

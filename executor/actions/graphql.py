@@ -12,6 +12,7 @@ from executor.actions.beside import LITERAL, text_or_file
 from executor.actions.calling import MAX_BYTES, Call, address, bearer, call, early
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.actions.web import HttpRequest, HttpRequestParams, key_of, untaken
 from executor.errors import PlanError, StepFailed
@@ -55,6 +56,7 @@ class Graphql(Action[GraphqlParams]):
     access = Access.WRITE
     idempotent = False
     params_model = GraphqlParams
+    rights = NO_RIGHTS
     simulated = "the document is checked; a query is asked once while planning, a mutation is shown"
     undone = "not at all, unless it only reads"
     targets = "the incident's target"
@@ -195,6 +197,7 @@ class ApiCall(Action[ApiCallParams]):
     access = Access.WRITE
     idempotent = False
     params_model = ApiCallParams
+    rights = NO_RIGHTS
     simulated = "as graphql or http_request"
     undone = "not at all, unless it only reads"
     targets = "the incident's target"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,6 +13,7 @@ from executor.actions.creating import perform_create, plan_create, prepare_creat
 from executor.actions.manifests import Seconds, parse_manifests
 from executor.actions.masking import reveal
 from executor.actions.naming import Aim, existing
+from executor.actions.needs import Right
 from executor.actions.spelling import KubeParams
 from executor.actions.waiting import Look, limit_of, wait_for
 from executor.errors import PlanError
@@ -62,6 +63,7 @@ class KubectlCreateJob(Action[JobParams]):
     access = Access.WRITE
     idempotent = False
     params_model = JobParams
+    rights = (Right(("get",), "CronJob"), Right(("get", "create", "delete"), "Job"))
     simulated = "the server is asked whether it would create the job"
     undone = _UNDO
     targets = "the new job"
@@ -69,6 +71,10 @@ class KubectlCreateJob(Action[JobParams]):
 action: kubectl_create_job
 params: {cronjob: reindex, wait: true, timeout: 5m}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """The CronJob is read only where the job is one of its."""
+        return self.rights if "cronjob" in params else self.rights[1:]
 
     async def plan(self, params: JobParams, facts: TargetFacts, world: World) -> Planned:
         """Make the manifest; its name is the same each time that the plan is made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from executor.actions.editing import (
 )
 from executor.actions.manifests import Manifests
 from executor.actions.masking import reveal
+from executor.actions.needs import BACKUP, OBJECT, Right
 from executor.actions.spelling import KubeParams
 from executor.errors import Drifted, Owned, PlanError
 from executor.model import Access, Change, PlannedStep
@@ -62,6 +63,11 @@ class KubectlApply(Action[ApplyParams]):
     aliases = ("kubernetes/apply",)
     access = Access.WRITE
     params_model = ApplyParams
+    rights = (
+        Right(("get",), OBJECT),
+        Right(("create", "delete"), OBJECT, change="create"),
+        Right(("patch",), OBJECT, change="apply"),
+    )
     example = """\
 action: kubectl_apply
 params:
@@ -71,6 +77,10 @@ params:
     metadata: {name: limits}
     data: {mode: careful}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """Create what is not there, change what is, and take both back."""
+        return (*self.rights, BACKUP) if "Secret" in kinds else self.rights
 
     async def plan(self, params: ApplyParams, facts: TargetFacts, world: World) -> Planned:
         """Look which objects exist, and ask the server what each would become."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from executor.actions.diff import MISSING, FieldChange
 from executor.actions.manifests import Seconds
 from executor.actions.masking import LAST_APPLIED, is_secret
 from executor.actions.naming import aim, existing, ref_of
+from executor.actions.needs import BACKUP, OBJECT, Right
 from executor.actions.objects import ObjectParams, named
 from executor.actions.snapshots import planned_of, refuse_drift
 from executor.actions.stamps import undo_stamp, without_stamps
@@ -56,12 +57,18 @@ class KubectlDelete(Action[DeleteParams]):
     aliases = ("kubernetes/delete",)
     access = Access.WRITE
     params_model = DeleteParams
+    rights = (Right(("get", "delete"), OBJECT),)
     undone = "created again, where its controller does so or its manifest is all there is to it; else not at all"
     targets = "the object that is deleted"
     example = """\
 action: kubectl_delete
 params: {resource: pod, name: "{{ incident.resource.name }}"}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """What can be created again needs the right to do so; a pod is made anew by its controller."""
+        again = tuple(Right(("create",), kind) for kind in kinds if kind in RECREATABLE)
+        return (*self.rights, *again, *((BACKUP,) if "Secret" in kinds else ()))
 
     async def plan(self, params: DeleteParams, facts: TargetFacts, world: World) -> Planned:
         """Look at the object, and say whether it can come back."""

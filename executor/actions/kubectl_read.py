@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from executor.actions.fields import read_field
 from executor.actions.manifests import Seconds
 from executor.actions.masking import masked
 from executor.actions.naming import WORKLOADS, Aim, aim, existing
+from executor.actions.needs import OBJECT, PODS_OF, Right
 from executor.actions.objects import ObjectParams, named
 from executor.actions.rollout import rolled
 from executor.actions.waiting import Look, limit_of, rollout, wait_for
@@ -35,11 +36,16 @@ class KubectlGet(Action[GetParams]):
     name = "kubectl_get"
     aliases = ("kubernetes/get",)
     params_model = GetParams
+    rights = (Right(("get",), OBJECT),)
     example = """\
 action: kubectl_get
 params: {resource: pod, field: "spec.containers[0].resources.limits.memory"}
 output_var: current_memory
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """A pod that is gone is followed to the one in its place."""
+        return PODS_OF if "Pod" in kinds else self.rights
 
     async def plan(self, params: GetParams, facts: TargetFacts, world: World) -> Planned:
         """Read."""
@@ -100,6 +106,7 @@ class KubectlRolloutStatus(Action[StatusParams]):
     name = "kubectl_rollout_status"
     aliases = ("kubernetes/rolloutStatus",)
     params_model = StatusParams
+    rights = (Right(("get",), OBJECT),)
     example = """\
 action: kubectl_rollout_status
 params: {resource: deployment, timeout: 2m}

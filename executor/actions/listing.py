@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from executor.actions.kubectl_read import StatusParams
 from executor.actions.manifests import Seconds
 from executor.actions.masking import masked
 from executor.actions.naming import aim, existing
+from executor.actions.needs import OBJECT, Right
 from executor.actions.objects import named
 from executor.actions.rollout import rolled
 from executor.actions.spelling import KubeParams
@@ -41,6 +42,7 @@ class KubectlList(Action[ListParams]):
     name = "kubectl_list"
     aliases = ("kubernetes/list",)
     params_model = ListParams
+    rights = (Right(("list",), OBJECT),)
     simulated = "it is read while planning"
     targets = "none"
     example = """\
@@ -48,6 +50,10 @@ action: kubectl_list
 params: {resource: pods, labels: "app={{ target.name }}", fields: "status.phase=Failed", field: metadata.name}
 output_var: failed_pods
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """In one namespace, or in all."""
+        return (Right(("list",), OBJECT, everywhere=bool(params.get("all_namespaces"))),)
 
     async def plan(self, params: ListParams, facts: TargetFacts, world: World) -> Planned:
         """Read."""
@@ -94,6 +100,7 @@ class KubectlCheckReady(Action[ReadyParams]):
     name = "kubectl_check_ready"
     aliases = ("kubernetes/checkDeploymentReady", "kubernetes/checkReady")
     params_model = ReadyParams
+    rights = (Right(("get",), OBJECT),)
     simulated = "the workload is looked up; its pods are counted in its turn"
     targets = "none"
     example = """\

@@ -10,6 +10,7 @@ from pydantic import Field
 from executor.actions.base import Action, Planned, Stamp, TargetFacts, World
 from executor.actions.manifests import Seconds
 from executor.actions.naming import Aim, existing, ref_of
+from executor.actions.needs import PODS_OF, Right
 from executor.actions.pods import PodParams, pod_meant
 from executor.model import PlannedStep
 
@@ -29,6 +30,7 @@ class KubectlLogs(Action[LogsParams]):
     name = "kubectl_logs"
     aliases = ("kubernetes/logs", "kubernetes/getLogs")
     params_model = LogsParams
+    rights = (*PODS_OF, Right(("get",), "Pod", "log"))
     simulated = "pod and container are looked up; the log is read in its turn"
     targets = "none"
     example = """\

@@ -11,6 +11,7 @@ from executor.actions.base import Action, Planned, Stamp, TargetFacts, World
 from executor.actions.calling import early
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.promql import Window, escaped, named_query, reduced, samples_now, series_over, value_now
 from executor.actions.synonyms import Synonyms
 from executor.model import PlannedStep
@@ -58,8 +59,9 @@ class MetricsQuery(Action[MetricsQueryParams]):
     name = "metrics_query"
     aliases = ("prometheus_query", "metrics/query", "prometheus/query")
     params_model = MetricsQueryParams
-    simulated = "it is asked while planning, unless it is a check"
+    rights = NO_RIGHTS
     quoting: ClassVar[Mapping[str, Callable[[str], str]]] = {"query": escaped, "promql": escaped}
+    simulated = "it is asked while planning, unless it is a check"
     undone = "nothing to undo: it only reads"
     targets = "nothing"
     example = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic import Field
 from executor.actions.base import TargetFacts, World
 from executor.actions.editing import Edit
 from executor.actions.naming import aim, existing
+from executor.actions.needs import Right
 from executor.actions.objects import EditAction
 from executor.actions.spelling import KubeParams
 from executor.ports import KubeObject
@@ -43,10 +44,15 @@ class KubectlCordon(EditAction[NodeParams]):
     params_model = NodeParams
     verb = "cordon"
     undo_words = "the node takes pods again, if it did before"
+    rights = (Right(("get", "patch"), "Node"),)
     example = """\
 action: kubectl_cordon
 params: {node: "{{ incident.resource.name }}"}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """The node."""
+        return (Right(("get", "patch"), "Node"),)
 
     async def live(self, params: NodeParams, facts: TargetFacts, world: World) -> KubeObject:
         """The node."""

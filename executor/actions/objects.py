@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from executor.actions.editing import (
     undo_edit,
 )
 from executor.actions.naming import aim, existing
+from executor.actions.needs import Right, edits
 from executor.actions.spelling import KubeParams
 from executor.errors import Drifted, PlanError
 from executor.model import Access, Change, ObjectRef, PlannedStep
@@ -49,6 +50,11 @@ class EditAction(Action[P]):
     access = Access.WRITE
     verb = "patch"
     undo_words = PUT_BACK
+    rights = edits(())
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """Read it, patch it, put it back; what is in a Secret is kept in another one."""
+        return edits(kinds)
 
     @abstractmethod
     async def live(self, params: P, facts: TargetFacts, world: World) -> KubeObject:

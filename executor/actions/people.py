@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
+from executor.actions.needs import NO_RIGHTS
 from executor.errors import PlanError, RemediationError, StepFailed
 from executor.model import Access, PlannedStep
 from executor.people_ports import Card, Mail, Page
@@ -74,6 +75,7 @@ class SlackNotify(Message):
     name = "slack_notify"
     aliases = ("notification/slack",)
     params_model = SlackParams
+    rights = NO_RIGHTS
     example = """\
 action: slack_notify
 params: {channel: "#incidents", message: "Memory of {{ target.name }} was raised to {{ new_memory }}"}
@@ -99,6 +101,7 @@ class TeamsNotify(Message):
     name = "teams_notify"
     aliases = ("notification/teams",)
     params_model = TeamsParams
+    rights = NO_RIGHTS
     example = """\
 action: teams_notify
 params:
@@ -138,6 +141,7 @@ class Notify(Message):
     name = "notify"
     aliases = ("notification/send",)
     params_model = NotifyParams
+    rights = NO_RIGHTS
     example = """\
 action: notify
 params: {channels: [slack, pagerduty], severity: warning, message: "{{ target.name }} was rolled back: please look"}

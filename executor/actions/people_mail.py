@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from executor.actions.base import Params, Stamp, World
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.people import Message
 from executor.people_ports import Mail
 
@@ -37,6 +38,7 @@ class Email(Message):
     name = "email"
     aliases = ("send_email", "notification/email")
     params_model = EmailParams
+    rights = NO_RIGHTS
     example = """\
 action: email
 params: {to: [sre@example.com], subject: "{{ target.name }} restarted", message: "Cause: {{ incident.reason }}"}

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from executor.actions.base import Params, Planned, Stamp, TargetFacts, World
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.people import Message, without_secrets
 from executor.people_ports import Page, PageAction, Severity
 
@@ -45,6 +46,7 @@ class PagerDutyEvent(Message):
     aliases = ("pagerduty_event", "notification/pagerduty")
     idempotent = True
     params_model = PagerDutyParams
+    rights = NO_RIGHTS
     example = """\
 action: pagerduty
 params: {event: trigger, severity: critical, summary: "{{ target.name }} was not fixed by {{ execution.runbook }}"}

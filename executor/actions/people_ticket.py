@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from executor.actions.base import Found, Params, Recovery, Stamp, World
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.people import Message
 from executor.model import PlannedStep
 from executor.people_ports import TicketDraft, Tickets, TicketSystem
@@ -52,6 +53,7 @@ class TicketAction(Message):
     name = "ticket"
     aliases = ("create_ticket", "ticket/create")
     params_model = TicketParams
+    rights = NO_RIGHTS
     example = """\
 action: ticket
 params:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -10,6 +10,7 @@ from pydantic import Field
 from executor.actions.base import Stamp, TargetFacts, World
 from executor.actions.diff import changes_between, told
 from executor.actions.editing import Edit
+from executor.actions.needs import REPLICA_SETS, Right, edits
 from executor.actions.objects import ObjectEdit, ObjectParams
 from executor.errors import PlanError
 from executor.model import PlannedStep
@@ -91,6 +92,12 @@ class KubectlRolloutUndo(ObjectEdit[UndoParams]):
 action: kubectl_rollout_undo
 params: {resource: deployment}
 """
+
+    def rights_for(self, params: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Right, ...]:
+        """Earlier revisions are kept in ReplicaSets or in ControllerRevisions."""
+        keepers = [REPLICA_SETS] if "Deployment" in kinds else []
+        keepers += [Right(("list",), "ControllerRevision")] if set(kinds) - {"Deployment"} else []
+        return (*edits(kinds), *keepers)
 
     async def live(self, params: UndoParams, facts: TargetFacts, world: World) -> KubeObject:
         """The workload."""

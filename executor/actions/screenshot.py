@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from executor.actions.base import Action, Params, Planned, Stamp, TargetFacts, World
 from executor.actions.masking import Revealed, reveal
+from executor.actions.needs import NO_RIGHTS
 from executor.errors import PlanError, StepFailed
 from executor.model import Access, PlannedStep
 from executor.screen_ports import Difference, Shot
@@ -97,6 +98,7 @@ class Screenshot(Action[ScreenshotParams]):
     aliases = ("screenshot", "ui/screenshot")
     access = Access.READ
     params_model = ScreenshotParams
+    rights = NO_RIGHTS
     simulated = "nothing is opened; the address and the baseline are checked"
     undone = "nothing to undo: it only reads"
     targets = "nothing: it only looks"

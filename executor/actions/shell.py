@@ -14,6 +14,7 @@ from executor.actions.beside import LITERAL, text_or_file
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
 from executor.actions.masking import reveal
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.actions.waiting import limit_of
 from executor.data_ports import Command, CommandResult
@@ -116,6 +117,7 @@ class RunCommand(_Program):
     name = "command"
     aliases = ("shell/command", "shell/run")
     params_model = CommandParams
+    rights = NO_RIGHTS
     example = """\
 action: command
 params:
@@ -147,6 +149,7 @@ class RunScript(_Program):
     name = "script"
     aliases = ("shell/script",)
     params_model = ScriptParams
+    rights = NO_RIGHTS
     example = """\
 action: script
 params:

@@ -13,6 +13,7 @@ from executor.actions.calling import early
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
 from executor.actions.masking import reveal
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.data_ports import SqlAnswer
 from executor.errors import StepFailed
@@ -55,6 +56,7 @@ class SqlQuery(Action[SqlParams]):
     access = Access.WRITE
     idempotent = False
     params_model = SqlParams
+    rights = NO_RIGHTS
     simulated = "a read is made once while planning, in a read-only transaction; a write is shown and not sent"
     undone = "not at all, unless it only reads"
     targets = "the incident's target"

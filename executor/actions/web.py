@@ -11,6 +11,7 @@ from executor.actions.base import Action, Found, Params, Planned, Recovery, Stam
 from executor.actions.calling import MAX_BYTES, READING, Answer, Call, address, bearer, call, early
 from executor.actions.checking import holds
 from executor.actions.manifests import Seconds
+from executor.actions.needs import NO_RIGHTS
 from executor.actions.synonyms import Synonyms
 from executor.model import Access, Change, PlannedStep
 
@@ -49,6 +50,7 @@ class Webhook(Action[WebhookParams]):
     access = Access.WRITE
     idempotent = False
     params_model = WebhookParams
+    rights = NO_RIGHTS
     simulated = "the call is shown and not made"
     undone = _UNDONE
     targets = "the incident's target"
@@ -129,6 +131,7 @@ class HttpRequest(Action[HttpParams]):
     the step's ``outputs``: ``{ticket: "$.body.id"}``.
     """
 
+    rights = NO_RIGHTS
     name = "http_request"
     access = Access.WRITE
     idempotent = False
@@ -212,6 +215,7 @@ class _Verb(HttpRequest):
     """A method with a name of its own."""
 
     params_model = HttpParams
+    rights = NO_RIGHTS
     method: ClassVar[str]
 
     def method_of(self, params: Mapping[str, Any]) -> str:
@@ -276,6 +280,7 @@ class DataFetch(HttpRequest):
     name, aliases = "data_fetch", ("http/fetch",)
     access, idempotent = Access.READ, True
     params_model = HttpParams
+    rights = NO_RIGHTS
     simulated = "it is read once while planning"
     undone = "nothing to undo: it only reads"
     example = """\

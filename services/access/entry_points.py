@@ -159,6 +159,7 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb catalog publish": _FILES,
     "rb catalog keygen": _FILES,
     "rb sign": _FILES,
+    "rb rbac needed": _FILES,
     "rb verify": _FILES,
     "rb keys generate": _FILES,
     # Approvals

@@ -15,6 +15,7 @@ from services.data import with_data
 from services.graph.fresh import Neo4jFreshSignals
 from services.graph.reader import Neo4jGraphReader
 from services.hooks import MultiHooks
+from services.kubernetes.impersonation import Accounts
 from services.logs import masker
 from services.people import make_people
 from services.pipeline.act import Holding, Worker
@@ -28,6 +29,7 @@ def world(parts: Parts) -> World:
     settings = parts.settings
     acting = World(
         cluster=parts.cluster,
+        impersonates=Accounts(parts.cluster),
         http=parts.web,
         chat=SlackChat(
             settings.slack.token.get_secret_value() if settings.slack.token else None,

@@ -7,7 +7,8 @@ from functools import partial
 
 from executor.actions.base import World
 from executor.dryrun import problems_by_dry_run, refused_by_dry_run
-from executor.model import Plan
+from executor.accounts import acting_as
+from executor.model import Account, Plan
 from executor.planner import Planner
 from executor.settings import ExecutorSettings
 from matcher.bridge import BackOff
@@ -30,7 +31,9 @@ from services.pipeline.decide import Decider, DecideSettings
 from services.pipeline.permit import Permits
 from services.pipeline.reviewing import nobody_asks
 from services.pipeline.ruling import Rulings
-from services.pipeline.vetting import Vetting
+from services.pipeline.vetting import Vetting, not_asked
+from services.rbac.accounts import account_of, account_rules
+from services.rbac.missing import MissingRights, Reviewer
 from services.plugins import all_actions
 
 
@@ -50,6 +53,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
             redact=masker.text,
             runbooks=lambda: parts.catalog.runbooks,
             max_depth=settings.execution.max_depth,
+            accounts=lambda runbook: account_of(runbook, account_rules(settings)),
         ),
         gate=parts.gate,
         sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster, around=around, crowd=crowd),
@@ -63,16 +67,27 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
         rehearse=partial(rehearse, acting),
         runbooks=lambda: parts.catalog.runbooks,
         rulings=Rulings(lambda: parts.policies.current, parts.autonomy, parts.reviewed.unsigned),
-        vetting=Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks),
+        vetting=make_vetting(parts, acting),
         suggestions=settings.autonomy.channel,
         self_approval=settings.approvals.self_approval == "allow",
     )
 
 
+def make_vetting(parts: Parts, acting: World) -> Vetting:
+    """Whether runbooks were reviewed, and have the rights that they need."""
+
+    def reviewer(account: Account | None) -> Reviewer:
+        return acting_as(acting, account).cluster
+
+    asks = parts.settings.kubernetes.check_rights
+    missing = MissingRights(all_actions(), reviewer) if asks else not_asked
+    return Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks, missing)
+
+
 async def rehearse(acting: World, plan: Plan) -> str:
     """Why the API server would not take a write of the plan, whatever its runbook says of dry runs."""
     asked = plan.model_copy(update={"dry_run_first": True})
-    return await refused_by_dry_run(asked, all_actions(), acting, ExecutorSettings())
+    return await refused_by_dry_run(asked, all_actions(), acting_as(acting, plan.account), ExecutorSettings())
 
 
 def make_forecaster(parts: Parts, index: RunbookIndex) -> Forecaster:
@@ -84,7 +99,9 @@ def make_forecaster(parts: Parts, index: RunbookIndex) -> Forecaster:
         index=index,
         targets=TargetResolver(reads, causes, cluster=settings.default_cluster),
         permits=make_permits(parts, acting, reads),
-        rehearse=lambda plan: problems_by_dry_run(plan.steps, all_actions(), acting, ExecutorSettings()),
+        rehearse=lambda plan: problems_by_dry_run(
+            plan.steps, all_actions(), acting_as(acting, plan.account), ExecutorSettings()
+        ),
         history=Neo4jDurations(parts.graph),
         clock=parts.clock,
     )

@@ -72,6 +72,7 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("services.cli.signing:verify", "Whether runbooks are as they were reviewed", "Sharing"),
     "keys generate": Command("services.cli.signing:keys_generate", "Make a key that signs runbooks", "Sharing"),
     "catalog keygen": Command("services.cli.catalog:catalog_keygen", "Make a key that signs catalogs", "Sharing"),
+    "rbac needed": Command("services.cli.rbac:rbac_needed", "The Roles on Kubernetes that a runbook needs", "Runbooks"),
     "approvals list": Command("services.cli.approvals:approvals_list", "What waits for an answer", "Approvals"),
     "approvals show": Command("services.cli.approvals:approvals_show", "One question with its plan", "Approvals"),
     "approvals approve": Command("services.cli.approvals:approvals_approve", "Say yes to a plan", "Approvals"),

@@ -53,6 +53,7 @@ class KubernetesCluster:
         self._seconds = timeout_seconds
         self._transport = Transport(api, timeout_seconds)
         self._renew = renew
+        self._for: tuple[tuple[str, str], ...] = ()
         self._kinds = KindIndex(())
         self._discovered_at = 0.0
         self._discovering = asyncio.Lock()
@@ -248,11 +249,11 @@ class KubernetesCluster:
         eviction: bool = False,
     ) -> dict[str, Any]:
         target = f"{path}?{urlencode(query)}" if query else path
-        status, content = await self._transport.exchange(method, target, what, headers or {}, body)
+        status, content = await self._transport.exchange(method, target, what, headers or {}, body, more=self._for)
         if status == _UNAUTHORIZED and self._renew is not None:
             # Nothing was done, so this may be repeated, whatever it was.
             await self._renew()
-            status, content = await self._transport.exchange(method, target, what, headers or {}, body)
+            status, content = await self._transport.exchange(method, target, what, headers or {}, body, more=self._for)
         answer = _json(content)
         if not _OK <= status < _MULTIPLE:
             cause = ApiException(status=status, reason=str(answer.get("reason", "")))

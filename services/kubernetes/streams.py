@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from executor.errors import Invalid, RemediationError, Unavailable
@@ -43,6 +44,13 @@ class PodStreams:
         self._api = api
         self._connect_seconds = connect_seconds
         self._renew = renew
+        self._for: tuple[tuple[str, str], ...] = ()
+
+    def made_for(self, headers: tuple[tuple[str, str], ...]) -> PodStreams:
+        """The same, with headers that say whom its requests are made for."""
+        other = PodStreams(self._api, connect_seconds=self._connect_seconds, renew=self._renew)
+        other._for = headers
+        return other
 
     async def exec(
         self, path: str, command: Sequence[str], *, container: str, timeout_seconds: float, limit: int
@@ -96,7 +104,8 @@ class PodStreams:
         headers = {"User-Agent": OWN_MANAGER}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
         known = self._api.configuration
-        options = {"headers": headers, "server_hostname": known.tls_server_name, "proxy": known.proxy}
+        whole = CIMultiDict([*headers.items(), *self._for])
+        options = {"headers": whole, "server_hostname": known.tls_server_name, "proxy": known.proxy}
         return {key: value for key, value in options.items() if value}
 
     async def _ask(self, session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientResponse:

@@ -8,12 +8,13 @@ has its credentials from the kubeconfig.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from executor.errors import Unavailable
@@ -45,7 +46,14 @@ class Transport:
         await self._api.close()
 
     async def exchange(
-        self, method: str, path: str, what: str, headers: Mapping[str, str], body: Any = None
+        self,
+        method: str,
+        path: str,
+        what: str,
+        headers: Mapping[str, str],
+        body: Any = None,
+        *,
+        more: Sequence[tuple[str, str]] = (),
     ) -> tuple[int, bytes]:
         """Send one request; nothing is tried again.
 
@@ -55,6 +63,7 @@ class Transport:
             what: what is asked, for people.
             headers: beside the common ones.
             body: sent as JSON; None for none.
+            more: headers that may come several times.
 
         Returns:
             Status and content.
@@ -71,7 +80,8 @@ class Transport:
             data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
             session = self._session or self._open()
             url = URL(self._host + path, encoded=True)
-            async with session.request(method, url, headers=sent, data=data, **self._options) as answer:
+            whole = CIMultiDict([*sent.items(), *more]) if more else sent
+            async with session.request(method, url, headers=whole, data=data, **self._options) as answer:
                 return answer.status, await answer.read()
         except TimeoutError as error:
             raise Unavailable(f"{what}: no answer within {self._seconds:g} s") from error

@@ -36,7 +36,7 @@ from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, barred, bypasses, patience, reasons_of
 from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
-from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, Vetting
+from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, Vetting, denied
 from services.records import DecisionKind, DecisionRecord, RunbookUse
 
 EARLY: tuple[policy.Check, ...] = (freeze, policy.protected_namespaces, policy.confidence)
@@ -253,7 +253,7 @@ class Permits:
         except Temporary as error:
             return self._not_planned(proposal, UNREACHABLE, f"no plan for now: {error}", now)
         except RemediationError as error:
-            return self._not_planned(proposal, "plan", str(error), now)
+            return self._unplannable(proposal, error, now)
 
     async def _planned(self, proposal: Proposal, ruling: Ruling, plan: Plan, now: datetime) -> Planned | DecisionRecord:
         """A plan with the gate's question about it."""
@@ -403,6 +403,11 @@ class Permits:
             message=refusal.message,
             numbers={**refusal.numbers, **measured},
         )
+
+    def _unplannable(self, proposal: Proposal, error: RemediationError, now: datetime) -> DecisionRecord:
+        if refusal := denied(error, proposal.match.runbook.runbook.id):
+            return self._refused(proposal, refusal, now)
+        return self._not_planned(proposal, "plan", str(error), now)
 
     def _not_planned(self, proposal: Proposal, check: str, why: str, now: datetime) -> DecisionRecord:
         return self._record(proposal, DecisionKind.PLAN_FAILED, now, check=check, message=why)

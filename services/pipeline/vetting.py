@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
+from executor.errors import Forbidden
 from executor.model import Plan
 from runbooks.model import LoadedRunbook
 from safety.model import Refusal
@@ -45,3 +47,22 @@ class Vetting:
 
 NO_VETTING = Vetting()
 """Nothing is asked."""
+
+
+def denied(error: BaseException, runbook_id: str) -> Refusal | None:
+    """The refusal of a runbook whose plan met a missing right: the server is asked about some writes while planning."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Forbidden):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    found = _DENIED.search(str(cause))
+    numbers = {name: value or "" for name, value in found.groupdict().items()} if found else {}
+    return Refusal(MISSING_RIGHT, f"{error}; what it needs: rb rbac needed {runbook_id}", numbers)
+
+
+_DENIED = re.compile(
+    r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[^"]+)" in API group "[^"]*"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+"""How the API server says which right is missing."""
