@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from safety.axes import WINDOWS, Axis, Bucket, Place, buckets_of, namespaces_of, rate_check
+from safety.axes import AXES, WINDOWS, Axis, Bucket, Place, buckets_of, namespaces_of, rate_check
 from safety.model import GateRecord, GateRequest, Limits
 from safety.policy import PolicySettings, in_force
 
@@ -40,6 +42,26 @@ class Bounds:
     asks: Count | None = None
 
 
+class _Own(NamedTuple):
+    """What a runbook limits in the store; the names are those of ``Limits``."""
+
+    max_executions_per_minute: int | None
+    max_executions_per_hour: int
+    max_executions_per_day: int | None
+    max_concurrent: int | None
+    ask_again_after: int | None
+    ask_again_seconds: float
+
+
+class _OnAxis(NamedTuple):
+    """What holds in every bucket of an axis; as in ``Bounds``."""
+
+    rates: tuple[Count, ...]
+    concurrent: int | None
+    blast: int | None
+    asks: Count | None
+
+
 def place_of(asked: GateRequest | GateRecord) -> Place:
     """Where an execution is counted."""
     namespaces = namespaces_of(asked.cluster, asked.target_key, asked.namespaces)
@@ -55,25 +77,38 @@ def bounds(request: GateRequest, settings: PolicySettings) -> tuple[Bounds, ...]
     """
     policy = in_force(request, settings)
     answered = request.approval is not None and request.approval.plan_hash == request.plan_hash
-    return tuple(
-        _bounds(bucket, request.limits, policy, answered=answered)
-        for bucket in buckets_of(place_of(request), request.target_key)
+    limits = request.limits
+    own = _Own(
+        limits.max_executions_per_minute,
+        limits.max_executions_per_hour,
+        limits.max_executions_per_day,
+        limits.max_concurrent,
+        limits.ask_again_after,
+        limits.ask_again_seconds,
     )
+    found = _by_axis(own, policy, answered=answered)
+    buckets = buckets_of(place_of(request), request.target_key)
+    return tuple(Bounds(bucket, *found[bucket.axis.name]) for bucket in buckets)
 
 
-def _bounds(bucket: Bucket, limits: Limits, policy: PolicySettings, *, answered: bool) -> Bounds:
-    axis = bucket.axis
+@lru_cache(maxsize=1024)
+def _by_axis(own: _Own, policy: PolicySettings, *, answered: bool) -> Mapping[str, _OnAxis]:
+    """By the name of the axis. Remembered, because runbooks and policies are few and questions are many."""
+    return {axis.name: _on_axis(axis, own, policy, answered=answered) for axis in AXES}
+
+
+def _on_axis(axis: Axis, limits: _Own, policy: PolicySettings, *, answered: bool) -> _OnAxis:
     rates = tuple(_rates(axis, limits, policy)) if axis.rated else ()
     asks = None if answered else _asks(axis, limits, policy)
     if not axis.live:
-        return Bounds(bucket, rates, asks=asks)
+        return _OnAxis(rates, None, None, asks)
     concurrent = _stricter(
         getattr(policy, f"{axis.name}_concurrent"), limits.max_concurrent if axis.name == "runbook" else None
     )
-    return Bounds(bucket, rates, concurrent, getattr(policy, f"{axis.name}_blast_in_flight", None), asks)
+    return _OnAxis(rates, concurrent, getattr(policy, f"{axis.name}_blast_in_flight", None), asks)
 
 
-def _rates(axis: Axis, limits: Limits, policy: PolicySettings) -> list[Count]:
+def _rates(axis: Axis, limits: _Own, policy: PolicySettings) -> list[Count]:
     own: Mapping[str, int | None] = {}
     if axis.name == "runbook":
         # With a rate of 0 it never runs by itself; each of its runs was answered by a human, and that is its limit.
@@ -98,7 +133,7 @@ def _of_policy(axis: Axis, window: str, policy: PolicySettings) -> int | None:
     return limit
 
 
-def _asks(axis: Axis, limits: Limits, policy: PolicySettings) -> Count | None:
+def _asks(axis: Axis, limits: _Own, policy: PolicySettings) -> Count | None:
     if axis.name == "repeat" and limits.ask_again_after is not None:
         return Count("", limits.ask_again_after, limits.ask_again_seconds)
     if axis.name == "target" and policy.ask_again_after is not None:

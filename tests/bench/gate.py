@@ -1,10 +1,16 @@
-"""How long the gate takes for a decision while they come at a fixed rate, beside the barest call on the same Redis."""
+"""How long the gate takes for a decision while they come at a fixed rate, beside the barest call on the same Redis.
+
+Decisions are asked for one by one, each as soon as it is due, and as the pipeline does it: one call at a time, with
+everything that is due by then. Each round has keys of its own, with a history so long that sets are larger than the
+limits of minute and hour: whether these are reached is counted for each decision.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +18,8 @@ from uuid import uuid4
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from safety.keys import Keys
+from safety.limits import place_of
 from safety.model import BlastRadius, GateRequest, Limits, Permit
 from safety.policy import PolicySettings
 from safety.redis_gate import RedisGate
@@ -22,10 +30,25 @@ from tests.bench.stats import percentile
 _MANY = 10_000_000
 _WARM_UP_SECONDS = 2.0
 _NAMESPACES = 50
+_RUNBOOKS = 20
 _CONNECTIONS = 64
+_TOGETHER = 50
+"""Most decisions in one call."""
 _PATIENCE_SECONDS = 60
+_HOUR_MS = 3_600_000
+_PLANTED_AT_ONCE = 1000
 
-Ask = Callable[[int], Awaitable[None]]
+Ask = Callable[[Sequence[int]], Awaitable[None]]
+Loop = Callable[[Ask, float, float], Awaitable["Took"]]
+Told = dict[str, float]
+
+
+class Took:
+    """Milliseconds from when each decision was due, and how many calls these were."""
+
+    def __init__(self) -> None:
+        self.each: list[float] = []
+        self.calls = 0
 
 
 class _Clock:
@@ -33,15 +56,26 @@ class _Clock:
         return datetime.now(UTC)
 
 
-def _limits() -> PolicySettings:
-    """Every limit is set, so that every count is compared, and none is reached."""
+def _most(decisions: int) -> dict[str, int]:
+    """More than a bucket of each axis gets in one round."""
+    return {
+        "runbook": decisions // _RUNBOOKS + 10,
+        "namespace": decisions // _NAMESPACES + 10,
+        "cluster": decisions + 10,
+        "tenant": decisions + 10,
+    }
+
+
+def _limits(decisions: int) -> PolicySettings:
+    """Every limit is set and none is reached."""
+    most = _most(decisions)
     counted = ("per_minute", "per_hour", "per_day", "concurrent", "blast_in_flight")
     known = PolicySettings.__dataclass_fields__
-    axes = ("runbook", "target", "namespace", "cluster", "tenant")
-    names = [f"{axis}_{what}" for axis in axes for what in counted if f"{axis}_{what}" in known]
-    wide = PolicySettings(max_executions_per_hour_total=_MANY, ask_again_after=_MANY)
+    names = [f"{axis}_{what}" for axis in (*most, "target") for what in counted if f"{axis}_{what}" in known]
     changes: dict[str, Any] = dict.fromkeys(names, _MANY)
-    return replace(wide, **changes)
+    changes |= {f"{axis}_{window}": limit for axis, limit in most.items() for window in ("per_minute", "per_hour")}
+    changes["max_executions_per_hour_total"] = changes.pop("cluster_per_hour")
+    return replace(PolicySettings(), ask_again_after=_MANY, **changes)
 
 
 def _request(number: int, run: str) -> GateRequest:
@@ -51,7 +85,7 @@ def _request(number: int, run: str) -> GateRequest:
         execution_id=f"{run}-{number}",
         tenant="bench",
         cluster="prod",
-        runbook_id=f"runbook-{number % 20}",
+        runbook_id=f"runbook-{number % _RUNBOOKS}",
         target_key=target,
         namespaces=(namespace,),
         confidence=0.95,
@@ -63,7 +97,7 @@ def _request(number: int, run: str) -> GateRequest:
 
 
 async def measure(site: Site, *, rate: float, seconds: float, rounds: int) -> dict[str, Any]:
-    """Rounds of the gate and of the floor, by turns, on the same Redis; milliseconds from when a decision was due.
+    """Rounds of the gate in both ways and of the floor, by turns, on the same Redis.
 
     Args:
         site: whose Redis it is.
@@ -74,59 +108,104 @@ async def measure(site: Site, *, rate: float, seconds: float, rounds: int) -> di
     # On a machine that cannot keep up, calls wait for a connection: that is latency, and no error.
     pool = BlockingConnectionPool.from_url(site.redis_url, max_connections=_CONNECTIONS, timeout=_PATIENCE_SECONDS)
     redis = Redis.from_pool(pool)
-    prefix = f"bench:{uuid4().hex}:"
-    gate = RedisGate(redis, _limits(), _Clock(), prefix=prefix, timeout_seconds=_PATIENCE_SECONDS)
     try:
-        await gate.restore([])
-        asked, floor = await _rounds(gate, redis, prefix, rate=rate, seconds=seconds, rounds=rounds)
+        found = await _rounds(redis, rate=rate, seconds=seconds, rounds=rounds)
     finally:
-        async for key in redis.scan_iter(f"{prefix}*", count=1000):
-            await redis.unlink(key)
         await redis.aclose()
     return {
         "rate_per_second": rate,
         "seconds": seconds,
-        "gate_rounds": asked,
-        "floor_rounds": floor,
-        "gate": _middle(asked),
-        "floor": _middle(floor),
+        **{f"{name}_rounds": series for name, series in found.items()},
+        **{name: _middle(series) for name, series in found.items()},
     }
 
 
-async def _rounds(
-    gate: RedisGate, redis: Redis, prefix: str, *, rate: float, seconds: float, rounds: int
-) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    async def barest(_: int) -> None:
+async def _rounds(redis: Redis, *, rate: float, seconds: float, rounds: int) -> dict[str, list[Told]]:
+    async def barest(_: Sequence[int]) -> None:
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, f"{prefix}primed:3")
+            pipe.execute_command("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, "bench:nothing")
             await pipe.execute()
 
-    await _open_loop(_asking(gate), rate, _WARM_UP_SECONDS)
-    asked, floor = [], []
+    async def gate(loop: Loop, lasting: float) -> Told:
+        async with _planted(redis, int(rate * lasting)) as ask:
+            return await _measured(redis, loop, ask, rate, lasting)
+
+    await gate(_one_by_one, _WARM_UP_SECONDS)
+    found: dict[str, list[Told]] = {"gate": [], "batches": [], "floor": []}
     for _ in range(rounds):
-        asked.append(_told(await _open_loop(_asking(gate), rate, seconds)))
-        floor.append(_told(await _open_loop(barest, rate, seconds)))
-    return asked, floor
+        found["gate"].append(await gate(_one_by_one, seconds))
+        found["batches"].append(await gate(_together, seconds))
+        found["floor"].append(_told(await _one_by_one(barest, rate, seconds)))
+    return found
 
 
-def _asking(gate: RedisGate) -> Ask:
-    run = uuid4().hex[:8]
+@asynccontextmanager
+async def _planted(redis: Redis, decisions: int) -> AsyncIterator[Ask]:
+    """A gate with keys of its own and a history; both are gone afterwards: the stack's Redis is small."""
+    prefix, run = f"bench:{uuid4().hex}:", uuid4().hex[:8]
+    gate = RedisGate(redis, _limits(decisions), _Clock(), prefix=prefix, timeout_seconds=_PATIENCE_SECONDS)
 
-    async def ask(number: int) -> None:
-        (answer,) = await gate.ask([_request(number, run)])
-        if not isinstance(answer, Permit):
-            raise RuntimeError(f"the gate was expected to permit: {answer}")
+    async def ask(numbers: Sequence[int]) -> None:
+        for answer in await gate.ask([_request(number, run) for number in numbers]):
+            if not isinstance(answer, Permit):
+                raise RuntimeError(f"the gate was expected to permit: {answer}")
 
-    return ask
+    try:
+        await gate.restore([])
+        for key, many in _histories(Keys(prefix), decisions).items():
+            await _plant(redis, key, many)
+        yield ask
+    finally:
+        async for key in redis.scan_iter(f"{prefix}*", count=1000):
+            await redis.unlink(key)
 
 
-async def _open_loop(ask: Ask, rate: float, seconds: float) -> list[float]:
+def _histories(keys: Keys, decisions: int) -> dict[str, int]:
+    """The counts of every bucket but the targets', and how many executions of the day each begins with."""
+    found, most = {}, _most(decisions)
+    for number in range(max(_NAMESPACES, _RUNBOOKS)):
+        asked = _request(number, "")
+        for key in keys.of_execution("", asked.target_key, place_of(asked)):
+            axis = key.partition(":count:")[2].partition(":")[0]
+            if axis in most:
+                found[key] = most[axis]
+    return found
+
+
+async def _plant(redis: Redis, key: str, many: int) -> None:
+    """Executions that ran from 2 to 22 hours ago."""
+    now = int(time.time() * 1000)
+    for first in range(0, many, _PLANTED_AT_ONCE):
+        last = min(many, first + _PLANTED_AT_ONCE)
+        old = {f"old-{n}": now - 2 * _HOUR_MS - 20 * _HOUR_MS * n // many for n in range(first, last)}
+        await redis.zadd(key, old)
+    await redis.pexpire(key, 48 * _HOUR_MS)
+
+
+async def _measured(redis: Redis, loop: Loop, ask: Ask, rate: float, seconds: float) -> Told:
+    calls, spent = await _scripts(redis)
+    took = await loop(ask, rate, seconds)
+    calls_then, spent_then = await _scripts(redis)
+    return {
+        **_told(took),
+        "decisions_per_call": round(len(took.each) / took.calls, 2),
+        "redis_us": round((spent_then - spent) / (calls_then - calls), 1),
+    }
+
+
+async def _scripts(redis: Redis) -> tuple[int, int]:
+    """How many scripts ran on the server so far, those of others included, and for how many microseconds."""
+    found = (await redis.info("commandstats"))["cmdstat_evalsha"]
+    return found["calls"], found["usec"]
+
+
+async def _one_by_one(ask: Ask, rate: float, seconds: float) -> Took:
     """Ask on time whatever became of those before; what waits for its turn counts as latency."""
-    took: list[float] = []
+    took = Took()
 
     async def one(number: int, due: float) -> None:
-        await ask(number)
-        took.append((time.perf_counter() - due) * 1000)
+        await ask([number])
+        took.each.append((time.perf_counter() - due) * 1000)
 
     began, running = time.perf_counter() + 0.1, []
     for number in range(int(rate * seconds)):
@@ -135,11 +214,28 @@ async def _open_loop(ask: Ask, rate: float, seconds: float) -> list[float]:
             await asyncio.sleep(wait)
         running.append(asyncio.create_task(one(number, due)))
     await asyncio.gather(*running)
+    took.calls = len(took.each)
     return took
 
 
-def _told(took: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(took)
+async def _together(ask: Ask, rate: float, seconds: float) -> Took:
+    """One call at a time with all that is due by then, up to 50; they are due on time, however long a call takes."""
+    took, number, all_ = Took(), 0, int(rate * seconds)
+    began = time.perf_counter() + 0.1
+    while number < all_:
+        if (wait := began + number / rate - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        due = min(all_, int((time.perf_counter() - began) * rate) + 1, number + _TOGETHER)
+        asked = range(number, max(due, number + 1))
+        await ask(asked)
+        done = time.perf_counter()
+        took.each += [(done - began - each / rate) * 1000 for each in asked]
+        took.calls, number = took.calls + 1, asked.stop
+    return took
+
+
+def _told(took: Took) -> Told:
+    ordered = sorted(took.each)
     shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
     return {
         "count": len(ordered),
@@ -148,7 +244,7 @@ def _told(took: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _middle(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+def _middle(rounds: Sequence[Told]) -> Told:
     """The median of each number over the rounds, as for the other measurements; the worst is the worst of all."""
-    found = {name: sorted(one[name] for one in rounds)[len(rounds) // 2] for name in ("count", "p50", "p99", "p999")}
+    found = {name: sorted(one[name] for one in rounds)[len(rounds) // 2] for name in rounds[0]}
     return {**found, "worst": max(one["worst"] for one in rounds)}
