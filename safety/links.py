@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 _VERSION = "v1"
 _PARTS = 4
 _LONGEST = 2_000
+_MARK = b"~"
+"""Stands before the JSON: without it a link would look like a web token, which are taken out of whatever is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def sign(link: Link, key_name: str, key: str) -> str:
         key_name: letters, digits, ``-`` and ``_``.
         key: the secret.
     """
-    said = _encoded(json.dumps(asdict(link), separators=(",", ":"), sort_keys=True).encode())
+    said = _encoded(_MARK + json.dumps(asdict(link), separators=(",", ":"), sort_keys=True).encode())
     return f"{_VERSION}.{key_name}.{said}.{_mac(key, 'link', key_name, said)}"
 
 
@@ -74,7 +76,7 @@ def read(text: str, keys: Mapping[str, str]) -> Link:
     if not hmac.compare_digest(mac.encode(), _mac(keys[name], "link", name, said).encode()):
         raise BadLink("this is no link of ours")
     try:
-        found = json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4)).removeprefix(_MARK))
         return Link(**found)
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadLink("this is no link of ours") from error
