@@ -47,12 +47,13 @@ def config_check(*, as_json: Json = False) -> None:
       rb --config production.yaml config check
     """
     from services.access.opening import remarks  # noqa: PLC0415 - as above
+    from services.cli.signing import unreviewed  # noqa: PLC0415 - as above
     from services.config_files import ConfigError  # noqa: PLC0415 - keeps rb --help quick
 
     warnings: tuple[str, ...] = ()
     try:
         settings = runtime.settings_for()
-        warnings = tuple(remarks(settings))
+        warnings = (*remarks(settings), *unreviewed(settings.runbooks.folders))
         problems = (*missing_files(settings), *_bad_roles(settings))
     except ConfigError as error:
         problems = error.problems

@@ -58,6 +58,7 @@ class Catalog:
         self._actions = actions
         self._reviewed = reviewed or Reviewed((), ())
         self._left_out: Mapping[Key, str] = {}
+        self._judged: Mapping[Key, str] = {}
         self._kept: dict[Key, LoadedRunbook] = {}
         self._known: Known | None = None if versions else Known()
         self._in_force = InForce((), MappingProxyType({}), MappingProxyType({}))
@@ -134,8 +135,17 @@ class Catalog:
         """Follow signatures and the approved revision, which change without the runbooks."""
         if not self._reviewed.follows:
             return
-        await asyncio.to_thread(self._reviewed.refresh)
-        self._build()
+        loaded = tuple(self._folder.current.runbooks.values())
+
+        def judged() -> Mapping[Key, str]:
+            self._reviewed.refresh()
+            return {key_of(one): self._reviewed.told(one) for one in loaded}
+
+        # Signatures are checked and files are read beside the loop, and a new index is made only for something new.
+        found = await asyncio.to_thread(judged)
+        if found != self._judged:
+            self._judged = found
+            self._build()
 
     async def _asked(
         self, versions: VersionStore, loaded: Sequence[LoadedRunbook], rollbacks: Sequence[RunbookRollback]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -29,6 +30,34 @@ class Requirement(StrEnum):
     REQUIRED = "required"
 
 
+_Stamp = tuple[int, int, int] | None
+"""What tells two versions of a file apart without reading it; None when it cannot be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A signature, and whether its key has made it."""
+
+    signature: Signature
+    fits: bool
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read(path: Path) -> tuple[tuple[_Checked, ...], str]:
+    """The signatures of a file, or why it has none."""
+    try:
+        return tuple(_Checked(one, one.fits()) for one in read_signatures(path)), ""
+    except SigningError as error:
+        return (), str(error)
+
+
 class Reviewed:
     """Tells reviewed runbooks from others. ``refresh`` first.
 
@@ -51,8 +80,8 @@ class Reviewed:
         self._requirement = requirement
         self._revision = revision
         self._approved: Approved | None = None
-        self._signatures: Mapping[tuple[str, str], tuple[Signature, ...]] = {}
-        self._unreadable: tuple[str, ...] = ()
+        self._signatures: Mapping[tuple[str, str], tuple[_Checked, ...]] = {}
+        self._files: dict[Path, tuple[_Stamp, tuple[_Checked, ...], str]] = {}
 
     @property
     def asks(self) -> bool:
@@ -88,20 +117,23 @@ class Reviewed:
             log.warning("runbooks.revision_unreadable", why=str(error), keeps=self._approved.named)
 
     def _read_signatures(self) -> None:
-        found: dict[tuple[str, str], tuple[Signature, ...]] = {}
-        unreadable = []
+        """Read the files that changed; signatures are checked once, because a thousand of them take a while."""
+        files: dict[Path, tuple[_Stamp, tuple[_Checked, ...], str]] = {}
         for path in signature_files(self._folders):
-            try:
-                signatures = read_signatures(path)
-            except SigningError as error:
-                unreadable.append(str(error))
+            before, stamp = self._files.get(path), _stamp(path)
+            if before is not None and stamp is not None and before[0] == stamp:
+                files[path] = before
                 continue
+            signatures, why = _read(path)
+            files[path] = stamp, signatures, why
+            if why and (before is None or before[2] != why):
+                log.error("signatures.rejected", why=why)
+        found: dict[tuple[str, str], tuple[_Checked, ...]] = {}
+        for _, signatures, _ in files.values():
             for one in signatures:
-                key = one.runbook, one.sha256
+                key = one.signature.runbook, one.signature.sha256
                 found[key] = (*found.get(key, ()), one)
-        for why in sorted(set(unreadable) - set(self._unreadable)):
-            log.error("signatures.rejected", why=why)
-        self._signatures, self._unreadable = found, tuple(unreadable)
+        self._signatures, self._files = found, files
 
     def refused(self, loaded: LoadedRunbook) -> str:
         """Why a runbook may not be executed under the settings; empty when it may."""
@@ -137,13 +169,18 @@ class Reviewed:
     def signers(self, loaded: LoadedRunbook) -> tuple[Signature, ...]:
         """The signatures that count."""
         known = self._signatures.get((loaded.runbook.id, loaded.sha), ())
-        return tuple(one for one in known if not self._doubt(one, loaded))
+        return tuple(one.signature for one in known if not self._doubt(one, loaded))
 
-    def _doubt(self, signature: Signature, loaded: LoadedRunbook) -> str:
+    def told(self, loaded: LoadedRunbook) -> str:
+        """What people should know of a runbook: why it does not run, or, with ``warn``, that it is not signed."""
+        return self.refused(loaded) or (self.unsigned(loaded) if self.warns else "")
+
+    def _doubt(self, checked: _Checked, loaded: LoadedRunbook) -> str:
         """Why a signature of this version does not count."""
+        signature = checked.signature
         if signature.key not in self._trusted:
             return f"it is signed by {signature.key}, which is not trusted (runbooks.trusted_keys)"
-        if not signature.fits():
+        if not checked.fits:
             return f"the signature of {signature.signer} does not fit: somebody changed it"
         beside = hashes_beside(loaded)
         # A version that is kept in the graph can use no files, so that those of its time do not matter.
