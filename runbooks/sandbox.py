@@ -19,6 +19,7 @@ MAX_TEMPLATE = 256 * 1024
 _MAX_POWER = 64
 _MAX_BITS = 4096
 _MAX_LOOPS = 2
+_MAX_LEVELS = 100
 _SHOWN = 80
 _METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(
@@ -182,6 +183,7 @@ def parse(text: str) -> nodes.Template:
         raise TemplateError(error.message or "syntax error", line=error.lineno) from error
     except RecursionError as error:
         raise TemplateError("the expression is nested too deeply") from error
+    _check_depth(tree)
     for statement in tree.find_all(nodes.Stmt):
         if not isinstance(statement, nodes.Output | nodes.If | nodes.For):
             kind = type(statement).__name__.lower()
@@ -189,6 +191,16 @@ def parse(text: str) -> nodes.Template:
     _check_loops(tree, 0)
     _check_filters(tree)
     return tree
+
+
+def _check_depth(tree: nodes.Template) -> None:
+    """What walks the tree or compiles it later goes down by calling itself."""
+    level: list[nodes.Node] = [tree]
+    for _ in range(_MAX_LEVELS):
+        level = [child for node in level for child in node.iter_child_nodes()]
+        if not level:
+            return
+    raise TemplateError("the expression is nested too deeply", line=level[0].lineno)
 
 
 def _check_filters(tree: nodes.Template) -> None:

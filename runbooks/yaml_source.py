@@ -34,6 +34,7 @@ from runbooks.rules import finding
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 20_000
+_MAX_BITS = 1024
 
 Path = tuple[str | int, ...]
 """Where a value stands in the data: keys and list indexes from the top."""
@@ -264,6 +265,8 @@ class _Reader:
         except (ValueError, KeyError, OverflowError) as error:
             message = f"{event.value[:40]!r} is not {_KINDS[tag]}"
             raise _Refused(finding("RB015", message, _position(event))) from error
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise _Refused(finding("RB015", f"{event.value[:40]}... is too large for a number", _position(event)))
         if isinstance(value, float) and not isfinite(value):
             raise _Refused(finding("RB015", f"{event.value[:40]} is not a finite number", _position(event)))
         self._source.bare[path] = str(event.value)

@@ -12,7 +12,7 @@ import yaml
 FILE_NAME = "rootmend.yaml"
 STATE_FOLDER = ".rootmend"
 
-_MOST_BYTES, _MOST_LEVELS, _MOST_VALUES = 1_000_000, 40, 20_000
+_MOST_BYTES, _MOST_LEVELS, _MOST_VALUES, _MOST_DIGITS = 1_000_000, 40, 20_000, 300
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: ``("kafka", "topics", "alerts")``."""
@@ -135,6 +135,9 @@ def _check_size(path: Path, root: yaml.Node | None) -> None:
             line, column = node.start_mark.line + 1, node.start_mark.column + 1
             what = f"{_MOST_LEVELS} levels" if depth > _MOST_LEVELS else f"{_MOST_VALUES} values, anchors repeated"
             raise ConfigError((f"{path}:{line}:{column}: more than {what}",))
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > _MOST_DIGITS:
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+            raise ConfigError((f"{path}:{line}:{column}: {node.value[:40]}... is too large for a number",))
         if isinstance(node, yaml.MappingNode):
             waiting += [(one, depth + 1) for pair in node.value for one in pair]
         elif isinstance(node, yaml.SequenceNode):
