@@ -80,6 +80,7 @@ def _secrets(settings: Settings) -> list[str]:
     kept = [
         *settings.teams.webhooks.values(),
         *settings.pagerduty.routing_keys.values(),
+        settings.pagerduty.api_token,
         settings.mail.password,
         settings.jira.token,
         settings.servicenow.password,

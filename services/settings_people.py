@@ -26,12 +26,23 @@ class TeamsSettings(Group):
 
 
 class PagerDutySettings(Group):
-    """PagerDuty, Events API v2."""
+    """PagerDuty: Events API v2, and who is on call (REST API v2)."""
 
     routing_keys: NamedSecrets = Field(
         {}, description="Integration keys by name of the service; `default` is for events that name none"
     )
     base_url: str = Field("https://events.pagerduty.com", pattern=_WEB, description="API that speaks PagerDuty's")
+    api_url: str = Field("https://api.pagerduty.com", pattern=_WEB, description="REST API, for who is on call")
+    api_token: SecretStr = Field(SecretStr(""), description="Read-only REST API key, for who is on call")
+    schedules: dict[str, str] = Field(
+        {}, description="Schedule id by the name that rules use; people are found by access.people.*.email"
+    )
+
+    @model_validator(mode="after")
+    def _schedules_can_be_read(self) -> Self:
+        if self.schedules and not self.api_token.get_secret_value():
+            raise ValueError("pagerduty.schedules needs pagerduty.api_token")
+        return self
 
 
 class MailSettings(Group):

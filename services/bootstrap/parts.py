@@ -20,9 +20,9 @@ from services.access.authenticator import Authenticator
 from services.access.door import Door
 from services.access.identities import Directory
 from services.access.opening import open_access, open_authenticator, open_door
+from services.approvals.opening import open_voters
 from services.approvals.voters import Voters
 from services.autonomy.keeper import AutonomyKeeper
-from services.bootstrap.voting import open_voters
 from services.clock import SystemClock
 from services.connections import freeze_book, open_breaker, open_gate, open_graph, policy_of
 from services.freezes import FreezeBook
@@ -241,7 +241,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             door=door,
             authenticator=authenticator,
             directory=Directory(settings.access.people),
-            voters=open_voters(settings, graph, door.access),
+            voters=open_voters(settings, graph, door.access, http, clock),
             stack=stack.pop_all(),
             history=history,
         )

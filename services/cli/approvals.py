@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from safety.access import Scope
     from safety.approvals import Approval, ApprovalStore, Verb
     from services.approvals.voters import Voters
-    from services.graph.connect import Graph
     from services.kafka.model import Publisher
     from services.ports import ExecutionStore
     from services.settings import Settings, Topics
@@ -369,18 +368,19 @@ async def _announce(settings: Settings, question: Question) -> bool:
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Stores]:
-    from services.graph.approvals import Neo4jApprovalStore  # noqa: PLC0415 - keeps rb --help quick
+    from services.approvals.opening import open_voters  # noqa: PLC0415 - keeps rb --help quick
+    from services.clock import SystemClock  # noqa: PLC0415 - as above
+    from services.graph.approvals import Neo4jApprovalStore  # noqa: PLC0415 - as above
     from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - as above
+    from services.outgoing.opening import service_client  # noqa: PLC0415 - as above
 
     async with runtime.open_graph(settings) as graph:
-        yield Stores(Neo4jApprovalStore(graph), Neo4jExecutionStore(graph), open_voters(settings, graph))
-
-
-def open_voters(settings: Settings, graph: Graph) -> Voters:
-    """Who counts as what; errors as of the on-call schedules."""
-    from services.bootstrap.voting import open_voters as opened  # noqa: PLC0415 - keeps rb --help quick
-
-    return opened(settings, graph, identity.caller().door.access)
+        http = service_client(settings)
+        try:
+            voters = open_voters(settings, graph, identity.caller().door.access, http, SystemClock())
+            yield Stores(Neo4jApprovalStore(graph), Neo4jExecutionStore(graph), voters)
+        finally:
+            await http.close()
 
 
 def _row(question: Question, now: datetime) -> Sequence[str]:

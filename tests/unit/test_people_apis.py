@@ -17,7 +17,7 @@ from executor.errors import Invalid, NotConfigured, NotDone, Unavailable
 from executor.people_ports import Card, Page, TicketDraft
 from services.chat import SlackChat
 from services.json_calls import JsonCalls, retry_after
-from services.pagerduty import PagerDuty
+from services.pagerduty import OnCallNow, PagerDuty
 from services.teams import TeamsWebhooks, message, shortened
 from services.tickets import Jira, ServiceNow
 
@@ -119,6 +119,27 @@ async def test_the_events_of_one_execution_are_one_alert(calls):
     assert server.alerts == {"x1": "resolved"}
     assert server.events[0]["payload"]["severity"] == "critical"
     assert "payload" not in server.events[2]
+
+
+async def test_who_is_on_call_is_found_by_address_and_nobody_is_while_pagerduty_does_not_say(calls, clock):
+    """Strangers count as nobody; an old answer is never taken for a new one."""
+    people, asked, status = {"ada@example.com": "ada"}, [], [200]
+    users = [{"email": "ada@example.com"}, {"email": "eve@example.com"}, None]
+
+    def answer(request):
+        asked.append(request)
+        return Told(status[0], {"oncalls": [{"user": user} for user in users]})
+
+    async with web(answer) as at:
+        source = OnCallNow(calls, "k3y", {"primary": "PABC"}, lambda a: people.get(a, ""), clock, base_url=at.url)
+        for _ in range(2):
+            assert await source.look(NOW) == {"primary": ("ada",)}
+        (one,) = asked
+        assert (one.method, one.path, one.query["schedule_ids[]"]) == ("GET", "/oncalls", "PABC")
+        assert one.headers["authorization"] == "Token token=k3y"
+        status[0] = 401
+        await clock.sleep(61)
+        assert await source.look(NOW) == {}
 
 
 @pytest.mark.parametrize("trouble", [Told(500, "oops"), Told(429, "slow down"), None])
