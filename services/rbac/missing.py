@@ -55,12 +55,22 @@ class MissingRights:
 
     async def __call__(self, plan: Plan) -> Refusal | None:
         """The refusal of a plan that lacks a right. One that cannot be asked about is one that is missing."""
-        wanted = writes_of(plan, self._actions)
+        wanted = [one for one in writes_of(plan, self._actions) if not self._was_allowed(plan.account, one)]
+        if not wanted:
+            return None
         answers = await asyncio.gather(*(self._why_not(plan.account, one) for one in wanted))
         for one, why in zip(wanted, answers, strict=True):
             if why:
                 return _refusal(plan, one, why)
         return None
+
+    def _was_allowed(self, account: Account | None, one: Asked) -> bool:
+        """Whether an answer that is still good said yes to all objects of the kind; without waiting for anything."""
+        known = self._known.get(_key(account, one, ""))
+        if known is None or self._clock() - known[0] >= self._seconds:
+            return False
+        asked = known[1]
+        return asked.done() and not asked.cancelled() and asked.exception() is None and not asked.result()
 
     async def _why_not(self, account: Account | None, one: Asked) -> str:
         """Empty where it is allowed for all objects of the kind, else for this very one."""
@@ -69,8 +79,7 @@ class MissingRights:
         return ""
 
     async def _answer(self, account: Account | None, one: Asked, name: str) -> str:
-        ref, now = one.ref, self._clock()
-        key = (account, one.verb, ref.api_version, ref.kind, one.subresource, ref.namespace, name)
+        now, key = self._clock(), _key(account, one, name)
         known = self._known.get(key)
         if known is None or now - known[0] >= self._seconds:
             if len(self._known) >= _SWEEP:
@@ -91,6 +100,10 @@ class MissingRights:
         except RemediationError as error:
             return f"that it may could not be asked: {error}"
         return "" if allowed else "the API server says no"
+
+
+def _key(account: Account | None, one: Asked, name: str) -> _Key:
+    return account, one.verb, one.ref.api_version, one.ref.kind, one.subresource, one.ref.namespace, name
 
 
 def _refusal(plan: Plan, one: Asked, why: str) -> Refusal:
