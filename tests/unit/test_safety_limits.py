@@ -10,6 +10,7 @@ from fakes.gate_rigs import LIMITS, MemoryRig, approval, request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safety import limits
 from safety.axes import AXES, WINDOWS, Place, buckets_of, namespaces_of
 from safety.limits import OUTCOMES, bounds, cooldown_after, cooldowns, remembered_seconds
 from safety.model import ApprovalNeeded, BlastRadius, GateRecord, Permit, Refusal
@@ -41,6 +42,25 @@ def test_of_runbook_and_policy_the_stricter_counts(own, policy):
     (runbook, *_) = bounds(asked, replace(DEFAULTS, runbook_per_day=policy))
     found = {rate.check: rate.limit for rate in runbook.rates}.get("runbook_rate_day")
     assert found == min((limit for limit in (own, policy) if limit is not None), default=None)
+
+
+@given(asked=st.lists(st.tuples(some, some, some, some, some, st.booleans()), min_size=2, max_size=9))
+def test_what_is_remembered_of_limits_is_never_that_of_another_question(asked):
+    """Limits are worked out once for each runbook and policy; whatever was asked before, the answer is the same."""
+    questions = [
+        (
+            request(
+                limits=replace(LIMITS, max_executions_per_minute=minute, max_concurrent=at_once, ask_again_after=again),
+                approval=approval() if answered else None,
+            ),
+            replace(DEFAULTS, runbook_per_minute=other, tenant_concurrent=tenant, protected_namespaces=("a", "b")),
+        )
+        for minute, at_once, again, other, tenant, answered in asked
+    ]
+    remembered = [bounds(*question) for question in questions]
+    for question, found in zip(questions, remembered, strict=True):
+        limits._by_axis.cache_clear()
+        assert bounds(*question) == found
 
 
 def test_a_resolved_policy_replaces_the_limits_of_the_gate():
