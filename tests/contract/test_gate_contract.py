@@ -160,6 +160,19 @@ async def test_a_lapsed_holder_takes_a_free_target_again(rig):
     assert await refused(rig.gate, request("e2")) == "lock"
 
 
+async def test_an_execution_that_asks_again_after_its_lease_does_not_stand_in_its_own_way(rig):
+    """It is left out of the count that it fills, and goes on to fill it, from the moment in which it came back."""
+    again = limited("e1", max_executions_per_hour=1)
+    await permitted(rig.gate, again)
+    await rig.advance(1000)
+    assert isinstance(await one(rig.gate, again), Permit)
+    for seconds in (61, 3000):  # its reservation lapsed; then its first hour is over
+        await rig.advance(seconds)
+        assert await refused(rig.gate, limited("e2", deployment(2), max_executions_per_hour=1)) == "runbook_rate"
+    await rig.advance(600)
+    await permitted(rig.gate, limited("e2", deployment(2), max_executions_per_hour=1))
+
+
 async def test_a_lock_lives_as_long_as_it_is_renewed(rig):
     """Renewing keeps the target locked past any single lease."""
     permit = await permitted(rig.gate, request("e1"))
