@@ -10,7 +10,7 @@ STAMP := $(VENV)/.rootmend-synced
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test smoke unit lint typecheck format up down bench loadtest chaos docs audit clean
+.PHONY: help demo test smoke unit lint typecheck security format up down bench loadtest chaos docs audit clean
 
 help: ## What there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml uv.lock .ci/get_uv.py
 demo: $(STAMP) ## Set everything up and watch seven incidents being handled (KEEP=1 leaves the stack up)
 	@$(BIN)/rb demo $(if $(KEEP),--keep)
 
-test: $(STAMP) lint typecheck ## Set everything up, then lint, type-check, check the layers and run all tests
+test: $(STAMP) lint typecheck security ## Set everything up, then lint, type-check, check the layers and run all tests
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
@@ -43,6 +43,9 @@ lint: $(STAMP) ## Style, formatting, import layers, runbook catalog
 
 typecheck: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
+
+security: $(STAMP) ## Weak code, known vulnerabilities, secrets in files; what did not change is not checked again
+	@$(BIN)/python -m tests.security
 
 format: $(STAMP) ## Put the code in shape
 	@$(BIN)/ruff check --fix-only .
@@ -70,4 +73,4 @@ audit: $(STAMP) ## Known vulnerabilities of the locked packages
 	@$(BIN)/pip-audit --skip-editable
 
 clean: ## Remove the environment and caches of this checkout (not the user's cache)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .security_cache .pytest_cache .hypothesis .import_linter_cache

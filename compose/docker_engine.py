@@ -173,7 +173,7 @@ def _write_conf(site: Site) -> None:
     write_private(site.conf("pod-last.log"), stages.LAST_LOG)
     # The paths are those inside the container.
     inside = Path("/conf")
-    text = stages.text(log=inside / "pod.log", last_log=inside / "pod-last.log", exec_folder=Path("/tmp"))  # noqa: S108
+    text = stages.text(log=inside / "pod.log", last_log=inside / "pod-last.log", exec_folder=Path("/tmp"))  # noqa: S108 # nosec
     write_private(site.conf("kwok-stages.yaml"), text)
     site.conf("pki").mkdir(exist_ok=True)
 

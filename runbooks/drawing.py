@@ -218,6 +218,7 @@ def to_dot(drawing: Drawing) -> str:
 
 
 def _dot(text: str) -> str:
+    text = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 

@@ -139,7 +139,7 @@ def _even(text: str) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     out = io.StringIO()
     try:
-        yaml.dump(yaml.load(text), out)
+        yaml.dump(yaml.load(text), out)  # nosec - a round trip of ruamel.yaml, which constructs plain data only
     except YAMLError as error:
         raise RunbookError([finding("RB003", f"it cannot be laid out: {str(error).splitlines()[0]}")]) from error
     return _aligned(out.getvalue())

@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     try:
         _limit(limits)
         os.umask(0o077)
-        os.execv(argv[2], argv[2:])  # noqa: S606 - that is its purpose
+        os.execv(argv[2], argv[2:])  # noqa: S606 - that is its purpose # nosec
     except (OSError, ValueError) as error:
         sys.stderr.write(f"rootmend-launch: {argv[2]} cannot be started: {error}\n")
         sys.stderr.flush()

@@ -216,6 +216,6 @@ def _healthz(port: int) -> None:
     import httpx  # noqa: PLC0415 - slow to import, wanted only here
 
     # The certificate is made in memory at each start, and the answer is not secret: there is nothing to verify it by.
-    answer = httpx.get(f"https://{HOST}:{port}/healthz", verify=False, timeout=3, trust_env=False)  # noqa: S501
+    answer = httpx.get(f"https://{HOST}:{port}/healthz", verify=False, timeout=3, trust_env=False)  # noqa: S501 # nosec
     if answer.text.strip() != "ok":
         raise NotReady(f"/healthz answers {answer.status_code}: {answer.text[:100]}")

@@ -220,7 +220,9 @@ def _not_a_command(words: Sequence[str]) -> int:
     choices = group or sorted({*COMMANDS, *(name.partition(" ")[0] for name in COMMANDS)})
     found = process.extractOne(given, choices, scorer=fuzz.ratio, score_cutoff=50)
     hint = f" Did you mean 'rb {found[0]}'?" if found else ""
-    print(f"rb: there is no command '{given}'.{hint} 'rb --help' lists them all.", file=sys.stderr)
+    from services.cli.terminal import harmless  # noqa: PLC0415 - keeps rb --help quick
+
+    print(harmless(f"rb: there is no command '{given}'.{hint} 'rb --help' lists them all."), file=sys.stderr)
     return WRONG_USE
 
 
