@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from executor.actions.base import Action, Found, Params, Planned, Recovery, Stamp, TargetFacts, World
+from executor.actions.needs import NO_RIGHTS
 from executor.errors import Drifted, PlanError, StepFailed
 from executor.model import Access, Change, PlannedStep
 
@@ -32,6 +33,7 @@ class FlagSet(Action[FlagParams]):
     access = Access.WRITE
     idempotent = True
     params_model = FlagParams
+    rights = NO_RIGHTS
     simulated = "the flag is read and the change is shown; nothing is set"
     undone = "the flag gets the value that it had before"
     targets = "the incident's target, whose behaviour the flag changes"
