@@ -180,7 +180,7 @@ async def test_a_trigger_takes_back_by_its_own_procedure(world, namespace):
 
 
 async def test_two_people_say_yes_on_the_command_line(world, namespace):
-    """One is not enough, nobody counts twice, a comment is needed, and no bypass is there yet."""
+    """One is not enough, nobody counts twice, a comment is needed, and a bypass needs a justification."""
     event = await raised(world, namespace, "Rule", "rule")
     waiting = await world.execution(event, "waiting_approval")
     number = waiting["id"]
@@ -192,11 +192,11 @@ async def test_two_people_say_yes_on_the_command_line(world, namespace):
     code, told = await rb("show", number)
     assert code == 0
     assert "rule two people about step one: role on-call (required), team platform, with a comment" in told
-    assert "emergency bypass emergency-bypass (for sre-lead): not available yet" in told
+    assert "emergency bypass emergency-bypass (for sre-lead)" in told
     yes = ("approve", number, "--yes")
     code, told = await rb(*yes, "--bypass", "emergency-bypass")
     assert code == 2
-    assert "not available yet" in told
+    assert "needs a justification" in told
     code, told = await rb(*yes, "--by", "ada")
     assert code == 1
     assert "needs a comment" in told
