@@ -52,7 +52,7 @@ def run_packs(
     Examples:
       rb test my-runbooks/oom
       rb test my-runbooks --junit results.xml --html results.html
-      rb test enrichment --live http,screens --param SOURCE_API_URL=http://127.0.0.1:8000/entities
+      rb test enrichment --live http,screens --param SOURCE_API_URL=https://api.example.com/entities
     """
     from services.cli.validate import known_actions  # noqa: PLC0415 - keeps rb --help quick
     from services.testing.acceptance import PackError, find_packs, load_pack  # noqa: PLC0415 - as above

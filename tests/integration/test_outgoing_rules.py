@@ -21,9 +21,10 @@ from services.access.errors import IdentityUnavailable
 from services.access.opening import JsonFetcher
 from services.browser import ChromiumScreens, browser_environment, runs_as_root
 from services.catalogs.errors import CatalogError
-from services.catalogs.web import get, open_client
+from services.catalogs.web import _refuse_downgrade, get, open_client
 from services.http_client import HttpClient
-from services.outgoing.network import GuardedTransport, Refused
+from services.outgoing.network import GuardedBackend, GuardedTransport, Refused
+from services.outgoing.proxy import gateway
 from services.outgoing.rules import Rules, rules_of
 
 PUBLIC = ipaddress.ip_address("203.0.113.7")
@@ -162,7 +163,7 @@ async def test_a_certificate_must_be_one_that_is_trusted(tmp_path):
 
 async def test_a_proxy_is_not_a_way_around(monkeypatch):
     """With a proxy in the environment the target is checked before the proxy is asked; other targets go through it."""
-    async with web(lambda asked: Told(200, "through the proxy")) as proxy:
+    async with web(lambda _: Told(200, "through the proxy")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
@@ -187,8 +188,6 @@ async def test_a_catalog_does_not_lead_to_another_address_of_this_machine():
 
 async def test_a_catalog_does_not_go_on_in_clear_text():
     """A redirect from https to http is refused, whatever host it names."""
-    from services.catalogs.web import _refuse_downgrade
-
     asked = httpx.Request("GET", "https://a.example/x")
     for location, refused in (("http://a.example/y", True), ("https://b.example/y", False), ("/y", False)):
         answer = httpx.Response(302, headers={"location": location}, request=asked)
@@ -257,9 +256,6 @@ async def test_a_page_that_redirects_to_a_forbidden_address_gives_no_picture(scr
 
 async def test_the_proxy_of_the_browser_serves_only_the_browser():
     """Another user of this machine cannot go through it."""
-    from services.outgoing.network import GuardedBackend
-    from services.outgoing.proxy import gateway
-
     async with web(lambda _: Told(200, "private")) as at, gateway(GuardedBackend(nearby()), 10_000) as way:
         async with httpx.AsyncClient(proxy=way.address, trust_env=False) as client:
             assert (await client.get(at.url)).status_code == 407

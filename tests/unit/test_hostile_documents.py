@@ -17,6 +17,7 @@ from services.api.guard import Refused
 from services.api.receiver import read_webhook
 from services.config_files import ConfigError, read_yaml
 from services.intake.parse import Poison, parse
+from services.intake.run_request import SCHEMA as RUN_REQUEST
 from services.intake.settings import IntakeSettings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -92,6 +93,17 @@ def test_a_message_becomes_a_dead_letter_or_signals_within_bounds(case):
             _names_are_names(one.signal)
     assert dead or case["must"] != "dead", parsed
     assert not dead or case["must"] != "read", parsed
+
+
+@pytest.mark.parametrize("topic", ["alerts", "events.normalized", "alerts.enriched", "rca.results"])
+def test_who_may_write_alerts_may_not_give_orders(topic):
+    """A request for a runbook is read from its own topic only, however it is written."""
+    order = b'{"schema":"run.request/v1","runbook":"x","alerts":[],"etype":"k8s.event","event_id":"e1"}'
+    schema = RUN_REQUEST.encode()
+    for body in (order.replace(b"run.request/v1", schema), b'{"schema":"' + schema + b'"}'):
+        (one,) = parse(topic, 0, 0, body, [], NOW, LIMITS)
+        assert isinstance(one, Poison)
+        assert "is read from" in one.detail
 
 
 def _names_are_names(signal):
