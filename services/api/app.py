@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.api import interactions
+from services.api import approvals, interactions
 from services.api import receiver as alertmanager
 from services.api.interactions import Interactions
 from services.api.receiver import Receiver
@@ -35,7 +35,7 @@ def create_app(
         receiver: for Alertmanager; None when no token is set, then its path says so.
         runs: runbooks over REST; as the receiver.
         slack: clicks in Slack; None unless they come over HTTP, then its path says so.
-        more: what else is switched on: approvals over REST, and by signed link.
+        more: what else is switched on: approvals over REST, with ``runs``, and by signed link.
     """
 
     async def healthz(_: Request) -> Response:
@@ -62,7 +62,7 @@ def create_app(
             Route("/metrics", page, methods=["GET"]),
             Route(alertmanager.PATH, receiver.__call__ if receiver else no_receiver, methods=["POST"]),
             Route(interactions.PATH, slack.__call__ if slack else no_slack, methods=["POST"]),
-            *(runs.routes() if runs else switched_off()),
+            *(runs.routes() if runs else switched_off(approvals.PATHS)),
             *more,
         ]
     )

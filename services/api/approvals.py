@@ -25,6 +25,8 @@ APPROVALS = "/api/v1/approvals"
 APPROVAL = f"{APPROVALS}/{{id}}"
 ANSWER = f"{APPROVAL}/answer"
 
+PATHS = ((APPROVALS, "GET"), (APPROVAL, "GET"), (ANSWER, "POST"))
+
 _LIST, _SHOW, _ANSWER = f"GET {APPROVALS}", f"GET {APPROVAL}", f"POST {ANSWER}"
 _ALL = "all"
 _STATUS = {

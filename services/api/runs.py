@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -211,14 +211,14 @@ def guarded(guard: Guard, entry: str, handler: Handler) -> Callable[[Request], A
     return answer
 
 
-def switched_off() -> list[Route]:
-    """The endpoints where no token is set: each says what to do."""
+def switched_off(paths: Sequence[tuple[str, str]] = ()) -> list[Route]:
+    """The endpoints where no token is set, and others (path and method): each says what to do."""
 
     async def off(_: Request) -> Response:
         return problem(Refused(404, _OFF))
 
-    paths = ((RUNBOOKS, "GET"), (EXECUTE, "POST"), (REQUEST, "GET"), (EXECUTION, "GET"))
-    return [Route(path, off, methods=[method]) for path, method in paths]
+    own = ((RUNBOOKS, "GET"), (EXECUTE, "POST"), (REQUEST, "GET"), (EXECUTION, "GET"))
+    return [Route(path, off, methods=[method]) for path, method in (*own, *paths)]
 
 
 def problem(refused: Refused) -> Response:
