@@ -174,7 +174,7 @@ async def test_an_emptied_redis_is_refilled_from_the_graph(world, namespace):
     await world.execution(first, "done")
 
     async def cooling():
-        return [k for k, v in (await world.dump()).items() if b":target:" in k and v.get(b"cooling")]
+        return [k for k, v in (await world.dump()).items() if b"}:target:" in k and v.get(b"cooling")]
 
     await until(cooling, "the target cools down")
     await world.redis.flushall()
