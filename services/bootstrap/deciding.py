@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from executor.accounts import acting_as
 from executor.actions.base import World
 from executor.dryrun import problems_by_dry_run, refused_by_dry_run
-from executor.accounts import acting_as
 from executor.model import Account, Plan
 from executor.planner import Planner
 from executor.settings import ExecutorSettings
@@ -32,9 +32,9 @@ from services.pipeline.permit import Permits
 from services.pipeline.reviewing import nobody_asks
 from services.pipeline.ruling import Rulings
 from services.pipeline.vetting import Vetting, not_asked
+from services.plugins import all_actions
 from services.rbac.accounts import account_of, account_rules
 from services.rbac.missing import MissingRights, Reviewer
-from services.plugins import all_actions
 
 
 def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
