@@ -18,9 +18,9 @@ from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
 from services.settings_access import AccessSettings
-from services.settings_autonomy import AutonomySettings, PoliciesSettings
 from services.settings_approvals import Approvals
 from services.settings_audit import Audit
+from services.settings_autonomy import AutonomySettings, PoliciesSettings
 from services.settings_base import FilePath, Group, Texts
 from services.settings_breaker import Breaker
 from services.settings_catalogs import Catalogs
@@ -37,9 +37,9 @@ from services.settings_people import (
     ServiceNowSettings,
     TeamsSettings,
 )
-from services.settings_slack import Slack
 from services.settings_rights import Impersonation, Reviews
 from services.settings_secrets import SecretSources
+from services.settings_slack import Slack
 
 PREFIX = "ROOTMEND_"
 DELIMITER = "__"
