@@ -58,7 +58,11 @@ def render() -> str:
     sections = [_INTRO]
     for name, info in Settings.model_fields.items():
         sections.append(f"## {name}\n\n{info.description}.\n")
-        rows = ["| key | type | default | |", "|---|---|---|---|", *_rows(f"{name}.", info.annotation, info.get_default())]
+        rows = [
+            "| key | type | default | |",
+            "|---|---|---|---|",
+            *_rows(f"{name}.", info.annotation, info.get_default()),
+        ]
         sections.append("\n".join(rows) + "\n")
     return "\n".join(sections)
 

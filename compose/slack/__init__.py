@@ -1,4 +1,4 @@
-"""A Slack of one's own: Web API, Socket Mode and signed requests as Slack documents them, as far as approvals need them.
+"""A Slack of one's own: Web API, Socket Mode and signed requests as Slack documents them, as far as approvals go.
 
 For tests and the demo. Nothing leaves the machine. It imports nothing of the product, so that both sides of the
 conversation cannot share a mistake.

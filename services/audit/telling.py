@@ -110,7 +110,7 @@ def of_answer(approval: Approval) -> Entry:
 
 
 def of_bypass(approval: Approval) -> Entry:
-    """An emergency: a plan goes on without the people whom its rules ask. Said beside the answer, so that it is seen."""
+    """An emergency: a plan goes on without the people whom its rules ask. Said beside the answer, to be seen."""
     level = next((each.level for each in approval.bypass if each.name == approval.bypassed), "critical")
     return Entry(
         EntryKind.OVERRIDE,
