@@ -9,10 +9,12 @@ from fakes.graph_samples import permitted
 from fakes.stores import graph_store, real_store
 
 from cypher import loader
+from services.audit.trail import Neo4jTrail
 from services.graph import migrate as migrations
 from services.graph.connect import GraphSettings, connect, verify
 from services.graph.errors import GraphRejected, GraphUnavailable, SchemaTooNew
 from services.graph.migrate import migrate, pending
+from services.graph.permits import CLAIMED
 
 pytestmark = pytest.mark.stack
 
@@ -134,9 +136,12 @@ async def test_a_claim_that_is_sent_again_is_answered_the_same(store):
     (run,) = [permitted()]
     await store.ledger.record([run])
     call = {"execution_id": run.execution.id, "plan_hash": run.execution.plan.hash, "holder": "h", "lease_ms": 30_000}
-    first = await store.graph.write_repeatable("permit_claim", claim_id="one", **call)
+    trail = Neo4jTrail(store.graph)
+
+    async def claim(number):
+        return await trail.guarded(["permit_claim"], {**call, "claim_id": number}, {}, CLAIMED)
+
+    first = await claim("one")
     assert first[0]["refusal"] is None
-    again = await store.graph.write_repeatable("permit_claim", claim_id="one", **call)
-    assert again == first
-    other = await store.graph.write_repeatable("permit_claim", claim_id="two", **call)
-    assert other[0]["refusal"] == "it is running already"
+    assert await claim("one") == first
+    assert (await claim("two"))[0]["refusal"] == "it is running already"
