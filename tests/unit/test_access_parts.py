@@ -11,6 +11,7 @@ import pytest
 import yaml
 from fakes import graph_samples as samples
 from fakes.memory_approvals import MemoryApprovalStore
+from fakes.voters import voters
 
 from executor.model import Status
 from safety.access import Access, Actor, ActorKind, Assignment, Grant, Limits, Role, Scope, Subject, SubjectKind
@@ -62,7 +63,7 @@ def desk(monkeypatch, tmp_path):
 
     @contextlib.asynccontextmanager
     async def opened(_):
-        yield approvals.Stores(store, Executions())
+        yield approvals.Stores(store, Executions(), voters())
 
     async def announced(*_):
         return True
