@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from neo4j.exceptions import AuthError
 
 from compose import ports, processes, stack
+from compose.addresses import LOOPBACK
 from compose.errors import ServerFailed, StackBusy, WrongUse
 from compose.paths import folders
 from compose.servers.base import Launch
@@ -33,10 +34,10 @@ def record(state, name="redis"):
 
 
 def test_up_writes_the_settings_that_the_product_reads(state, up):
-    """After `up` the settings file names what runs, for its user only."""
+    """After `up` the settings file names what runs, which runbooks may call too, for its user only."""
     found = up("redis")
     settings = yaml.safe_load(found.settings_file.read_text())
-    assert settings == {"redis": {"url": found.redis.url}}
+    assert settings == {"redis": {"url": found.redis.url}, "outgoing": {"allow": list(LOOPBACK)}}
     assert stat.S_IMODE(found.settings_file.stat().st_mode) == 0o600
     assert stack.addresses(state) == found
 
