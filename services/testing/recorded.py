@@ -6,7 +6,7 @@ annotations. Nothing else of the cluster is on record: a question about anything
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from executor.actions.naming import aim
 from executor.errors import PlanError, RemediationError
 from executor.model import Change, ObjectRef
 from executor.ports import ExecResult, KubeObject, PatchKind
+from services.masking import MASK
 from services.testing.merging import STRATEGIC_GROUPS, patched
 from services.testing.wrapping import Wrapped
 
@@ -202,6 +203,17 @@ def silent_world(**ports: Any) -> World:
     """A world in which only these ports answer."""
     silent: dict[str, Any] = {one.name: Silent(one.name) for one in fields(World) if one.name not in _PLAIN}
     return World(**{**silent, **ports})
+
+
+class HiddenSecrets:
+    """Implements ``executor.ports.Secrets``: no value is ever recorded, so each is the mask that stands for it."""
+
+    async def get(self, name: str) -> str:
+        """The mask."""
+        return MASK
+
+    def forget(self, names: Collection[str]) -> None:
+        """Nothing is kept."""
 
 
 class RecordedClock:

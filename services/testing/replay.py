@@ -26,7 +26,7 @@ from safety.model import BlastRadius, GateRequest, GrantedApproval, Limits, Perm
 from safety.surroundings import CLEAR
 from services.testing.journal import MemoryJournal
 from services.testing.permits import REPLAYED, permitted
-from services.testing.recorded import FromRecords, NotRecorded, facts_of, recorded_world, silent_world
+from services.testing.recorded import FromRecords, HiddenSecrets, NotRecorded, facts_of, recorded_world, silent_world
 from services.testing.replaying import Answers, Deviation, ReplayedActions, compared, plan_deviations
 
 _INCIDENT = TypeAdapter(Incident)
@@ -298,7 +298,7 @@ async def _execute(
     permit: Permit, record: ExecutionRecord, journal: MemoryJournal, clock: _Clock, actions: ActionTable
 ) -> None:
     ears = _Ears()
-    world = silent_world(clock=clock)
+    world = silent_world(clock=clock, secrets=HiddenSecrets())
     executor = Executor(
         actions=actions,
         world=world,

@@ -40,7 +40,7 @@ HELPED = Sick(why="OOMKilled", unless=ENOUGH)
 TEXT = (CATALOG / "oomkilled-increase-memory" / "runbook.yaml").read_text()
 
 
-async def recorded(monkeypatch, *, sick=(HELPED,), text=TEXT):
+async def recorded(monkeypatch, *, sick=(HELPED,), text=TEXT, secrets=None):
     """One execution, run by the real executor on the cluster in memory, as the exporter writes it."""
     kept = {}
     real_run, real_match = trial._run, trial._record
@@ -61,6 +61,7 @@ async def recorded(monkeypatch, *, sick=(HELPED,), text=TEXT):
         incident=Happening(target="Deployment/shop/cart"),
         fakes=Fakes(cluster=(SHOP,), sick=sick),
         expected=Expected(),
+        secrets=secrets or {},
     )
     pack = LoadedPack(Path("acceptance.yml"), Pack(scenarios=(scenario,)), load_text(text))
     await trial.run_scenario(pack, scenario, Lab(default_actions(), PolicySettings()))
@@ -112,6 +113,26 @@ async def test_a_way_back_comes_out_again(monkeypatch):
     result, told = await replayed(await recorded(monkeypatch, sick=(Sick(why="OOMKilled"),)))
     assert told == []
     assert [run.phase for run in result.steps].count("undo") == 1
+
+
+async def test_a_step_with_a_secret_comes_out_again_without_its_value(monkeypatch):
+    """No value is recorded; that one was there is all that a replay needs."""
+    step = """
+  steps:
+    - name: Keep the key
+      action: kubectl_apply
+      params:
+        manifest:
+          apiVersion: v1
+          kind: Secret
+          metadata: {name: key, namespace: shop}
+          stringData: {key: "{{ secrets.deploy_key }}"}
+"""
+    text = TEXT.replace("\n  steps:\n", step, 1)
+    recording = await recorded(monkeypatch, text=text, secrets={"deploy_key": "canary-4711"})
+    assert "canary-4711" not in str(recording)
+    result, told = await replayed(recording)
+    assert result.same, told
 
 
 async def test_an_execution_whose_fix_was_not_proven_comes_out_again(monkeypatch):
