@@ -38,11 +38,10 @@ _LISTS = frozenset(
         "symptoms",
         "fingerprints",
         "touched",
+        "statuses",
+        "severities",
     }
-) | {
-    "statuses",
-    "severities",
-}
+)
 _MAPS = frozenset({"facts", "climber", "standing", "move", "token"})
 _NUMBERS = frozenset(
     {
@@ -57,7 +56,7 @@ _NUMBERS = frozenset(
         "revision",
         "expected",
     }
-) | {"memory_ms"}
+)
 
 
 async def warm(graph: Graph) -> int:
