@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from fakes.served import mark, runbook, served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 SETTINGS = {
     "matching": {"bridge": {"first_delay": "200ms", "max_delay": "500ms", "deadline": "3s"}},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes.served import served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 LIMIT = 400_000
 SETTINGS = {"kafka": {"max_message_bytes": LIMIT}, "api": {"enabled": False, "max_body_bytes": 10_000}}

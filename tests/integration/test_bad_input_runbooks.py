@@ -10,7 +10,7 @@ import pytest
 import yaml
 from fakes.served import mark, runbook, served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 HEADER = re.compile(r"^=== (RB\d{3}) (\d+) (.+)$", re.MULTILINE)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from fakes.served import mark, pause, runbook, served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 MANY = [f"item-{number}" for number in range(60)]
 NEVER = {"action": "wait", "params": {"condition": "deployment/not-there available", "timeout": "600ms"}}

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from fakes.served import mark, runbook, served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 class Receiver:

@@ -14,7 +14,7 @@ from services.graph.errors import GraphUnavailable
 from services.kafka.topics import ensure_topics
 from services.settings import load_settings
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 SETTINGS = {"kafka": {"client": {"session.timeout.ms": 6000}, "batch_max_records": 10}}

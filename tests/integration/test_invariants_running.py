@@ -8,7 +8,7 @@ import json
 import pytest
 from fakes.served import mark, pause, runbook, served, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 NEVER = {"action": "wait", "params": {"condition": "deployment/not-there available", "timeout": "7s"}, "timeout": "8s"}
 ON_CUE = {"action": "wait", "params": {"condition": "deployment/cue available", "timeout": "60s"}, "timeout": "70s"}

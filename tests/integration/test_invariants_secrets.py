@@ -11,7 +11,7 @@ from fakes.served import TOPICS, served, until
 
 from executor.model import ObjectRef
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 CANARY = f"canary{uuid4().hex}"
 GOOD = json.dumps({"auths": {"registry.practice.rootmend.dev": {"auth": CANARY, "password": CANARY}}})

@@ -165,7 +165,7 @@ def small(tmp_path):
     return path
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_real_k6_is_content_with_the_endpoint(tmp_path):
     """Every request is accepted under an id of its own; the thresholds hold."""
     path, publisher = small(tmp_path), RecordingPublisher()
@@ -182,7 +182,7 @@ async def test_a_real_k6_is_content_with_the_endpoint(tmp_path):
     assert all(order["dry_run"] and order["source"] == "api" for order in orders)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_real_k6_fails_where_thresholds_are_crossed_or_the_token_is_missing(tmp_path):
     """An endpoint that cannot reach Kafka is no success, and a test that cannot begin is none either."""
     path, publisher = small(tmp_path), RecordingPublisher()

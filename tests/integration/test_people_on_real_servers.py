@@ -13,7 +13,7 @@ from fakes.served import mark, runbook, served, until
 from fakes.smtp import mail_server
 from fakes.web import Told, web
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 WORD = "{{ target.name }}"
 SECRETS = ("R0UTING", "jira-t0ken", "n0w-pass", "m4il-pass", "xoxb-t0ken", "h00k-part")

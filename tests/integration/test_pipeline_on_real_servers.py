@@ -26,7 +26,7 @@ from services.pipeline.ingest import Ingest
 from services.records import DecisionKind
 from services.settings import Topics
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 INPUTS = 40
 
 

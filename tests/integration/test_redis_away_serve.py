@@ -18,7 +18,7 @@ from compose.servers.base import Site
 from compose.servers.redis import Redis as RedisServer
 from compose.state import Secrets
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 class OwnRedis:
