@@ -373,7 +373,8 @@ class Served:
         return name
 
     async def app(self, name: str, namespace: str, replicas: int = 1, **pod_spec: Any) -> None:
-        """A Deployment, also known to the graph."""
+        """A Deployment, also known to the graph; one whose pods nobody has changed is well when this returns."""
+        usual = not pod_spec
         container = {"name": "app", "image": pod_spec.pop("image", "example.com/app:1")}
         template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container], **pod_spec}}
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
@@ -383,7 +384,12 @@ class Served:
         async def seen() -> bool:
             found = await self.deployment(name, namespace)
             known = "deployment.kubernetes.io/revision" in (found["metadata"].get("annotations") or {})
-            return known and "observedGeneration" in found.get("status", {})
+            status = found.get("status", {})
+            return known and "observedGeneration" in status and (not usual or well(status))
+
+        def well(status: Mapping[str, Any]) -> bool:
+            # Who looks unwell when it is decided, and well at the first change, is left alone.
+            return bool(status.get("availableReplicas", 0) == status.get("updatedReplicas", 0) == replicas)
 
         # A plan that is made before the controller has looked at it would drift by the controller's own marks.
         await until(seen, f"the controller knows {name}")
