@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 # change of the code changes the result; a developer's runs go on looking for new ones.
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("search"), derandomize=True)
-settings.load_profile(os.environ.get("ROOTMEND_TEST_EXAMPLES", "search"))
+settings.load_profile(os.environ.get("TEST_EXAMPLES", "search"))
 
 sys.path.insert(0, str(Path(__file__).parent))
 
