@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
-from runbooks.findings import did_you_mean
 from runbooks.words import Condition, Duration, Model, Words
+from runbooks.zones import known_zone
 
 
 class ChangeWindow(Model):
@@ -27,12 +26,7 @@ class ChangeWindow(Model):
     @classmethod
     def _exists(cls, name: str) -> str:
         """Python knows the zone; a misspelt one would keep the window shut for ever."""
-        try:
-            ZoneInfo(name)
-        except (OSError, ValueError, KeyError) as error:
-            advice = did_you_mean(name, available_timezones()) or "take an IANA name such as Europe/Vienna"
-            raise ValueError(f"there is no time zone {name!r:.60}; {advice}") from error
-        return name
+        return known_zone(name)
 
 
 class OnUnmet(StrEnum):

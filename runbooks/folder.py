@@ -13,6 +13,7 @@ from watchfiles import awatch
 
 from runbooks.dialects.recognise import OtherDocument
 from runbooks.findings import Finding, RunbookError
+from runbooks.kept_files import Stamp, stamp_of
 from runbooks.lint_calls import check_calls
 from runbooks.loader import duplicate_id, load_file, runbook_files
 from runbooks.model import LoadedRunbook
@@ -20,8 +21,6 @@ from runbooks.subject import Actions
 
 _DEBOUNCE_MS = 300
 _LOOK_AGAIN_MS = 30_000
-Stamp = tuple[int, int, int, int]
-"""What tells two versions of a file apart without reading it: device, inode, size, time of change (ns)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class RunbookFolder:
         )
 
     def _look(self, path: Path) -> None:
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         known = self._files.get(path)
         if known is not None and known.stamp == stamp and stamp is not None:
             return
@@ -201,11 +200,3 @@ class RunbookFolder:
         )
         async for _ in watcher:
             yield
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino, status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)

@@ -13,14 +13,15 @@ from pydantic import ValidationError
 from runbooks.dialects.recognise import TOP, Canonical, OtherDocument, canonical
 from runbooks.findings import Finding, RunbookError, Severity, errors_of
 from runbooks.json_source import json_error, looks_like_json, parse_json
+from runbooks.kept_files import content_of
 from runbooks.lint import lint
 from runbooks.lint_calls import check_calls
 from runbooks.model import LoadedRunbook, Runbook
 from runbooks.rules import finding
 from runbooks.shape import shape_findings
 from runbooks.subject import Actions
-from runbooks.yaml_source import MAX_BYTES, Position, Source, parse_yaml
 from runbooks.yaml_source import Path as Place
+from runbooks.yaml_source import Position, Source, parse_yaml
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 BESIDE = frozenset({"fixtures", "expected", "screenshots"})
@@ -142,13 +143,7 @@ def load_file(path: Path, *, actions: Actions | None = None) -> LoadedRunbook:
     Raises:
         RunbookError: the file cannot be read, or the runbook cannot be used.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunbookError([finding("RB014", f"the file cannot be read: {reason}").at(path)]) from error
-    return load_text(text, path, actions=actions)
+    return load_text(content_of(path), path, actions=actions)
 
 
 def runbook_files(paths: Iterable[Path]) -> Iterator[Path]:

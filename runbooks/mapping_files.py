@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from runbooks.findings import Finding, RunbookError, did_you_mean, errors_of
+from runbooks.kept_files import KeptFiles, content_of
 from runbooks.mappings import COMPARED, REFERENCE, Defaults, Entry, Mapped, Mappings, MappingsFile, number_of
 from runbooks.model import LoadedRunbook
 from runbooks.rules import finding
 from runbooks.shape import shape_findings
-from runbooks.yaml_source import MAX_BYTES, Source, parse_yaml
+from runbooks.yaml_source import Source, parse_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,7 @@ def load_mappings_file(path: Path) -> LoadedMappings:
     Raises:
         RunbookError: it cannot be read or used.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunbookError([finding("RB014", f"the file cannot be read: {reason}").at(path)]) from error
-    return load_mappings(text, path)
+    return load_mappings(content_of(path), path)
 
 
 def _own_findings(loaded: LoadedMappings) -> Iterator[Finding]:
@@ -169,15 +164,6 @@ def in_force(files: Sequence[LoadedMappings], *, unusable: bool = False) -> Mapp
     return Mappings(tuple(entries), merged, unusable)
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A file as it was read last: what tells a change, the last good content, and what is wrong now."""
-
-    stamp: tuple[int, int] | None
-    good: LoadedMappings | None = None
-    errors: tuple[Finding, ...] = ()
-
-
 class MappingFiles:
     """Files of mappings that may change while they are used: a bad one keeps its last good version.
 
@@ -187,42 +173,23 @@ class MappingFiles:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
-        self._kept: dict[Path, _Kept] = {}
+        self._kept = KeptFiles(load_mappings_file)
 
     def reload(self) -> bool:
         """Read what changed; gives whether anything did."""
-        changed = False
-        for path in self._paths:
-            stamp, known = _stamp(path), self._kept.get(path)
-            if known is not None and known.stamp == stamp:
-                continue
-            changed = True
-            try:
-                self._kept[path] = _Kept(stamp, load_mappings_file(path))
-            except RunbookError as error:
-                self._kept[path] = _Kept(stamp, known.good if known is not None else None, error.findings)
-        return changed
+        return self._kept.reload(self._paths)
 
     @property
     def loaded(self) -> tuple[LoadedMappings, ...]:
         """The files that can be used, each in its last good version."""
-        return tuple(kept.good for kept in self._kept.values() if kept.good is not None)
+        return self._kept.good
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         """What is wrong with the files as they are now."""
-        return tuple(found for kept in self._kept.values() for found in kept.errors)
+        return self._kept.errors
 
     @property
     def current(self) -> Mappings:
         """The mappings in force. A file that was never good leaves unmapped alerts to humans."""
-        unusable = any(kept.good is None for kept in self._kept.values())
-        return in_force(self.loaded, unusable=unusable)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns
+        return in_force(self.loaded, unusable=self._kept.never_good)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_settings import NoDecode
+
+_KEY = re.compile(r"^ed25519:[A-Za-z0-9+/]{43}=$")
 
 
 def _listed(value: object) -> object:
@@ -22,6 +25,17 @@ def _listed(value: object) -> object:
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 """A list of texts; in a variable: JSON, or separated by commas."""
+
+
+def _public_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    for key in keys:
+        if not _KEY.match(key):
+            raise ValueError(f"{key[:60]!r} is no public key: expected ed25519: and 44 characters")
+    return keys
+
+
+PublicKeys = Annotated[Texts, AfterValidator(_public_keys)]
+"""Public keys as ``rb keys generate`` and ``rb catalog keygen`` print them."""
 
 
 def _expand(value: object) -> object:

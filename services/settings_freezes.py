@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from typing import Any, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from executor.freezes import Freeze
 from runbooks.conditions import ChangeWindow
-from runbooks.findings import did_you_mean
+from runbooks.zones import known_zone
 from services.settings_base import Group
 
 
@@ -58,16 +58,6 @@ class FreezeSettings(Group):
     def value(self) -> Freeze:
         """As the executor knows it."""
         return Freeze(self.name, self.first, self.last, self.timezone, self.yearly, self.windows, self.reason)
-
-
-def known_zone(name: str) -> str:
-    """The name, when Python knows the zone; a misspelt one would move the freeze."""
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:
-        advice = did_you_mean(name, available_timezones()) or "take an IANA name such as Europe/Vienna"
-        raise ValueError(f"there is no time zone {name!r:.60}; {advice}") from error
-    return name
 
 
 def _day(value: Any, more: timedelta) -> Any:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from matcher.calibration import Table
 from matcher.errors import BadTable
 from runbooks.model import Duration
+from runbooks.zones import known_zone
 from services.settings_access import AccessSettings
 from services.settings_approvals import Approvals
 from services.settings_audit import Audit
@@ -25,7 +26,7 @@ from services.settings_base import FilePath, Group, Texts
 from services.settings_breaker import Breaker
 from services.settings_catalogs import Catalogs
 from services.settings_exec import ExecActions
-from services.settings_freezes import FreezeSettings, known_zone
+from services.settings_freezes import FreezeSettings
 from services.settings_history import History
 from services.settings_limits import AskAgain, CooldownAfter, CountLimits
 from services.settings_outgoing import Outgoing

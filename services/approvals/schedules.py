@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from runbooks.findings import did_you_mean
 from runbooks.model import Duration
+from runbooks.zones import known_zone
 from safety.oncall import Override, Rotation, Schedule, everybody
 from services.config_files import ConfigError, Document, KeyPath, read_yaml
-from services.settings_freezes import known_zone
 
 
 class _Part(BaseModel):

@@ -12,9 +12,10 @@ import structlog
 from pydantic import ValidationError
 
 from runbooks.findings import Finding, RunbookError, Severity, did_you_mean, errors_of
+from runbooks.kept_files import KeptFiles, content_of
 from runbooks.rules import finding
 from runbooks.shape import shape_findings
-from runbooks.yaml_source import MAX_BYTES, Source, parse_yaml
+from runbooks.yaml_source import Source, parse_yaml
 from safety.policies import LIMIT, Policy, PolicySet, clashes, limits_of_policies, looser
 from safety.policy import PolicySettings
 from services.config_files import ConfigError
@@ -151,13 +152,7 @@ def read_policies(path: Path, terms: Terms) -> PolicyFile:
     Raises:
         RunbookError: it cannot be read or used.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunbookError([finding("RB014", f"the file cannot be read: {reason}").at(path)]) from error
-    return load_policies(text, terms, path)
+    return load_policies(content_of(path), terms, path)
 
 
 def load_set(paths: Iterable[Path], terms: Terms) -> tuple[PolicySet, tuple[Finding, ...]]:
@@ -173,15 +168,6 @@ def load_set(paths: Iterable[Path], terms: Terms) -> tuple[PolicySet, tuple[Find
     return PolicySet(loaded, terms.settings), tuple(found)
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A file as it was read last."""
-
-    stamp: tuple[int, int] | None
-    good: PolicyFile | None = None
-    errors: tuple[Finding, ...] = ()
-
-
 class PolicyFiles:
     """Policies that may change while they are used: a bad file keeps its last good version, loudly.
 
@@ -193,7 +179,7 @@ class PolicyFiles:
     def __init__(self, paths: Sequence[Path], terms: Terms) -> None:
         self._paths = tuple(paths)
         self._terms = terms
-        self._kept: dict[Path, _Kept] = {}
+        self._kept = KeptFiles(lambda path: read_policies(path, terms))
         self._together: tuple[Finding, ...] = ()
         self._current = PolicySet((), terms.settings)
 
@@ -205,7 +191,7 @@ class PolicyFiles:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """What is wrong with the files as they are now."""
-        return (*(one for kept in self._kept.values() for one in kept.errors), *self._together)
+        return (*self._kept.errors, *self._together)
 
     def load(self) -> None:
         """Read the policies for the first time.
@@ -219,27 +205,12 @@ class PolicyFiles:
 
     def reload(self) -> bool:
         """Read what changed; gives whether anything did."""
-        present = list(policy_files(self._paths))
-        gone = self._kept.keys() - set(present)
-        for path in gone:
-            del self._kept[path]
-        changed = [self._look(path) for path in present]
-        if not gone and not any(changed):
+        if not self._kept.reload(policy_files(self._paths)):
             return False
-        good = [policy for kept in self._kept.values() if kept.good for policy in kept.good.policies]
+        good = [policy for file in self._kept.good for policy in file.policies]
         self._together = tuple(check_together(good))
         if not self._together:
             self._current = PolicySet(good, self._terms.settings)
-        return True
-
-    def _look(self, path: Path) -> bool:
-        stamp, known = _stamp(path), self._kept.get(path)
-        if known is not None and known.stamp == stamp:
-            return False
-        try:
-            self._kept[path] = _Kept(stamp, read_policies(path, self._terms))
-        except RunbookError as error:
-            self._kept[path] = _Kept(stamp, known.good if known else None, error.findings)
         return True
 
     async def follow(self) -> None:
@@ -253,14 +224,6 @@ class PolicyFiles:
             log.error("policies.rejected", why=str(wrong), kept="the last good version stays in force")
         told = [f"{policy.id}@{policy.version}" for policy in self._current.policies]
         log.info("policies.loaded", count=len(told), policies=told)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns
 
 
 def unknown_limits(names: Iterable[str]) -> Iterator[str]:

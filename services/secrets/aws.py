@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from executor.errors import MissingSecret, NotConfigured, RemediationError, Unavailable
-from services.secrets.model import Fetched
+from services.secrets.model import Fetched, json_object
 
 if TYPE_CHECKING:
     from awscrt.auth import AwsCredentialsProvider
@@ -96,7 +96,7 @@ class AwsSecrets:
         except httpx.HTTPError as error:
             told = str(error) or type(error).__name__
             raise Unavailable(f"AWS Secrets Manager in {self._region} does not answer: {told}") from error
-        answer = _json(response.content)
+        answer = json_object(response.content)
         if response.status_code != _OK:
             raise _refusal(response.status_code, answer, path)
         return Fetched(_values(answer), str(answer.get("VersionId", "")))
@@ -134,14 +134,6 @@ class AwsSecrets:
         except AwsCrtError as error:
             raise NotConfigured(f"AWS gave no credentials: {error.message or error.name}") from error
         return dict(signed.headers)
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _refusal(status: int, answer: Mapping[str, Any], path: str) -> RemediationError:

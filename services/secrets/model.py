@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,12 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Close the connections and forget the credentials."""
         ...
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """The body of an answer; empty when it is no JSON object, so that its status decides."""
+    try:
+        answer = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

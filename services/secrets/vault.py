@@ -18,7 +18,7 @@ import httpx
 
 from executor.errors import MissingSecret, NotConfigured, Unavailable
 from executor.ports import Clock
-from services.secrets.model import Fetched
+from services.secrets.model import Fetched, json_object
 from services.secrets.moments import moment_of
 
 NAME = "vault"
@@ -168,7 +168,7 @@ class VaultSecrets:
                     content += chunk
                     if len(content) > _MAX_BYTES:
                         raise NotConfigured(f"Vault's answer about {path} is longer than {_MAX_BYTES} bytes")
-                return response.status_code, _json(bytes(content))
+                return response.status_code, json_object(bytes(content))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             told = str(error) or type(error).__name__
             raise Unavailable(f"Vault at {self._where} does not answer: {told}") from error
@@ -179,14 +179,6 @@ class VaultSecrets:
         if _CLIENT_ERROR <= status < _SERVER_ERROR and status != httpx.codes.TOO_MANY_REQUESTS:
             return NotConfigured(f"Vault refuses {path}: {status} {_said(answer)}".rstrip())
         return Unavailable(f"Vault at {self._where} answered {status} about {path} {_said(answer)}".rstrip())
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _said(answer: Mapping[str, Any]) -> str:

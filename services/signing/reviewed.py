@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from runbooks.kept_files import Stamp, stamp_of
 from runbooks.model import LoadedRunbook
 from services.catalogs.signing import public_text, read_public
 from services.signing.beside import hashes_beside
@@ -30,24 +31,12 @@ class Requirement(StrEnum):
     REQUIRED = "required"
 
 
-_Stamp = tuple[int, int, int] | None
-"""What tells two versions of a file apart without reading it; None when it cannot be looked at."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Checked:
     """A signature, and whether its key has made it."""
 
     signature: Signature
     fits: bool
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(path: Path) -> tuple[tuple[_Checked, ...], str]:
@@ -81,7 +70,7 @@ class Reviewed:
         self._revision = revision
         self._approved: Approved | None = None
         self._signatures: Mapping[tuple[str, str], tuple[_Checked, ...]] = {}
-        self._files: dict[Path, tuple[_Stamp, tuple[_Checked, ...], str]] = {}
+        self._files: dict[Path, tuple[Stamp | None, tuple[_Checked, ...], str]] = {}
 
     @property
     def asks(self) -> bool:
@@ -118,9 +107,9 @@ class Reviewed:
 
     def _read_signatures(self) -> None:
         """Read the files that changed; signatures are checked once, because a thousand of them take a while."""
-        files: dict[Path, tuple[_Stamp, tuple[_Checked, ...], str]] = {}
+        files: dict[Path, tuple[Stamp | None, tuple[_Checked, ...], str]] = {}
         for path in signature_files(self._folders):
-            before, stamp = self._files.get(path), _stamp(path)
+            before, stamp = self._files.get(path), stamp_of(path)
             if before is not None and stamp is not None and before[0] == stamp:
                 files[path] = before
                 continue

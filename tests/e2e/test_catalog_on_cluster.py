@@ -18,7 +18,7 @@ import yaml
 from fakes.catalog_cases import CASES
 from fakes.catalog_site import Site
 from fakes.practice_controllers import Kubelet, prometheus
-from fakes.served import Served, served
+from fakes.served import WIDE, Served, served
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("catalog")]
 
@@ -27,16 +27,7 @@ KEPT = {"pvc-nearly-full-expand", "nodenotready-cordon-drain"}
 """What they change is better kept when it did not help: a volume cannot shrink, a broken node takes no pods."""
 QUICK = {"settle": "2s", "timeout": "50s"}
 SETTINGS: dict[str, Any] = {
-    "gate": {
-        "max_executions_per_hour": 1000,
-        # All of them at once: the limits for a whole cluster are tried elsewhere.
-        "limits": {
-            "target": {"per_day": None},
-            "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
-            "namespace": {"blast_in_flight": None},
-        },
-        "ask_again": {"executions": None},
-    },
+    "gate": WIDE,
     "runbooks": {"parameters": {"high-memory-graduated": {"patience": "6s", "hold": "1s"}}},
 }
 

@@ -16,7 +16,7 @@ from fakes.web import Asked, Told
 INPUTS = ("alerts", "events", "enriched", "rca", "run_requests")
 """Topics that others write, as they please."""
 
-_EVERY_VALUE = """
+EVERY_VALUE = """
 MATCH (n) WHERE any(key IN keys(n) WHERE any(part IN
   CASE WHEN valueType(n[key]) STARTS WITH 'LIST' THEN [x IN n[key] | toStringOrNull(x)]
        ELSE [toStringOrNull(n[key])] END
@@ -99,7 +99,7 @@ async def leaks(world: Served, canaries: Canaries, said: Iterable[str], executio
     await world.rb("incidents", "export", "--since", "30m", "-o", str(exported))
     texts["export"] = _unpacked(exported)
     found = [f"{place}: {name}" for place, text in texts.items() for name, form in forms.items() if form in text]
-    rows = await world.query(_EVERY_VALUE, forms=list(forms.values()))
+    rows = await world.query(EVERY_VALUE, forms=list(forms.values()))
     return found + [f"graph: {row['labels']} {row['id']}" for row in rows if not _given(row)]
 
 

@@ -33,6 +33,17 @@ from services.kubernetes.connect import connect
 
 T = TypeVar("T")
 
+WIDE: Mapping[str, Any] = {
+    "max_executions_per_hour": 1000,
+    "limits": {
+        "target": {"per_day": None},
+        "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
+        "namespace": {"blast_in_flight": None},
+    },
+    "ask_again": {"executions": None},
+}
+"""Settings of the gate for many runbooks at once: the limits for a whole cluster are tried elsewhere."""
+
 _RB = "import sys; from services.cli.app import main; sys.exit(main())"
 TOPICS = (
     "alerts",

@@ -7,6 +7,7 @@ import json
 from uuid import uuid4
 
 import pytest
+from fakes.canaries import EVERY_VALUE
 from fakes.served import TOPICS, served, until
 
 from executor.model import ObjectRef
@@ -17,17 +18,6 @@ CANARY = f"canary{uuid4().hex}"
 GOOD = json.dumps({"auths": {"registry.practice.rootmend.dev": {"auth": CANARY, "password": CANARY}}})
 BAD = f"{CANARY} is no JSON"
 EXPIRED = base64.b64encode(b'{"auths":{}}').decode()
-
-_EVERY_VALUE = """
-MATCH (n) WHERE any(key IN keys(n) WHERE any(part IN
-  CASE WHEN valueType(n[key]) STARTS WITH 'LIST' THEN [x IN n[key] | toStringOrNull(x)]
-       ELSE [toStringOrNull(n[key])] END
-  WHERE part IS NOT NULL AND any(form IN $forms WHERE part CONTAINS form)))
-RETURN labels(n) AS labels, n.id AS id
-UNION ALL
-MATCH ()-[r]->() WHERE any(key IN keys(r) WHERE any(form IN $forms WHERE toStringOrNull(r[key]) CONTAINS form))
-RETURN [type(r)] AS labels, elementId(r) AS id
-"""
 
 
 def forms():
@@ -122,9 +112,9 @@ async def test_invariant_12_a_secret_is_in_the_cluster_and_nowhere_else(world):
     found = forms()
     said = await places(world, event, refused)
     assert all(done["id"] in said[place] for place in ("topic decisions", "topic executions", "log", "redis"))
-    assert await world.query(_EVERY_VALUE, forms=[done["plan_hash"]])
+    assert await world.query(EVERY_VALUE, forms=[done["plan_hash"]])
     assert {place: form for place, text in said.items() for form in found if form in text} == {}
-    assert await world.query(_EVERY_VALUE, forms=found) == []
+    assert await world.query(EVERY_VALUE, forms=found) == []
 
     async def no_backup():
         return await world.admin.get("Secret", f"rootmend-backup-{done['id']}", mended) is None

@@ -11,7 +11,7 @@ import uuid
 from contextlib import suppress
 
 import pytest
-from fakes.served import mark, runbook, served, until
+from fakes.served import WIDE, mark, runbook, served, until
 from fakes.web import Told, web
 
 from compose.practice.stages import EXEC_NAMESPACE
@@ -95,15 +95,7 @@ CASES = {
 async def world(stack, tmp_path_factory):
     settings = {
         "actions": {"exec": {"enabled": True, "allow": ["printf **"]}},
-        "gate": {
-            "max_executions_per_hour": 1000,
-            "limits": {
-                "target": {"per_day": None},
-                "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
-                "namespace": {"blast_in_flight": None},
-            },
-            "ask_again": {"executions": None},
-        },
+        "gate": WIDE,
     }
     async with served(stack, tmp_path_factory.mktemp("language"), settings=settings) as one:
         for name, steps in CASES.items():

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from fakes.served import mark, runbook, served, until
+from fakes.served import WIDE, mark, runbook, served, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -208,17 +208,7 @@ ASKS = {"Ask": "approve", "HelpAsk": {"run": "help", "then": "approve"}}
 
 @pytest.fixture(scope="module")
 async def world(stack, tmp_path_factory):
-    settings = {
-        "gate": {
-            "max_executions_per_hour": 1000,
-            "limits": {
-                "target": {"per_day": None},
-                "cluster": dict.fromkeys(("per_minute", "per_day", "concurrent", "blast_in_flight")),
-                "namespace": {"blast_in_flight": None},
-            },
-            "ask_again": {"executions": None},
-        }
-    }
+    settings = {"gate": WIDE}
     async with served(stack, tmp_path_factory.mktemp("words"), settings=settings) as one:
         one.runbook("wide", wide(one))
         one.runbook("asking", asking())
