@@ -26,7 +26,7 @@ ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
 	@$(PYTEST) -q -m "not stack" -n auto --dist worksteal
-	@$(PYTEST) -m stack --reruns 1 --reruns-delay 5
+	@$(BIN)/python -m tests.twice
 endif
 
 smoke: $(STAMP) ## One incident from Kafka to a verified fix (under a minute on a warm stack)

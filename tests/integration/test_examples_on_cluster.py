@@ -181,7 +181,7 @@ async def said(world, *words):
 async def later(world, app):
     """As if the quiet time of a target were over; its incident has had the time to close."""
     await asyncio.sleep(WINDOW + 1)
-    keys = [key async for key in world.redis.scan_iter(match=f"{world.name}:*:target:*{app}*")]
+    keys = [key async for key in world.redis.scan_iter(match=f"{world.name}:{{*}}:target:*{app}*")]
     assert keys
     for key in keys:
         await world.redis.hset(key, "cooling", 0)
