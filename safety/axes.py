@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
@@ -75,6 +76,12 @@ def namespaces_of(cluster: str, target_key: str, written: Iterable[str]) -> tupl
         target_key: ``cluster/namespace/kind/name``; a cluster's name may hold slashes.
         written: namespaces that the plan writes to; empty text for objects of the cluster.
     """
+    return _namespaces(cluster, target_key, tuple(written))
+
+
+@lru_cache(maxsize=1024)
+def _namespaces(cluster: str, target_key: str, written: tuple[str, ...]) -> tuple[str, ...]:
+    """Remembered, because several checks ask the same of each question."""
     namespace, _, rest = target_key.removeprefix(f"{cluster}/").partition("/")
     kind, _, name = rest.partition("/")
     found = {*written, namespace, name if kind == "Namespace" else ""}

@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from safety.axes import Place, buckets_of, concurrent_check
+from safety.axes import Axis, Place, buckets_of, concurrent_check
 from safety.keys import Keys
-from safety.limits import Bounds, bounds, place_of
+from safety.limits import Bounds, Count, bounds, place_of
 from safety.model import GateRecord, GateRequest
 from safety.policy import PolicySettings, where_of
 from safety.scopes import Where, storm_scopes
@@ -70,15 +71,26 @@ _NO_LIMIT = -1
 
 def _limits(found: Sequence[Bounds]) -> tuple[str, str]:
     """The limits of the buckets and their names, as ``gate.lua`` reads them: the names only when it says no."""
+    return _limits_text(
+        tuple((one.bucket.axis, one.bucket.facts, one.concurrent, one.blast, one.asks, one.rates) for one in found)
+    )
+
+
+_Limited = tuple[Axis, tuple[str, ...], int | None, int | None, Count | None, tuple[Count, ...]]
+"""Axis and facts of a bucket, then its limits, as in ``Bounds``."""
+
+
+@lru_cache(maxsize=1024)
+def _limits_text(found: tuple[_Limited, ...]) -> tuple[str, str]:
+    """Remembered, because runbooks and namespaces are few and questions are many."""
     limits, names = [], []
-    for one in found:
-        axis, asks = one.bucket.axis, one.asks
-        told = [milliseconds(axis.memory_seconds), int(axis.live), _or_none(one.concurrent), _or_none(one.blast)]
+    for axis, facts, concurrent, blast, asks, rates in found:
+        told = [milliseconds(axis.memory_seconds), int(axis.live), _or_none(concurrent), _or_none(blast)]
         told += [asks.limit, milliseconds(asks.within_seconds)] if asks else [_NO_LIMIT, 0]
-        for rate in one.rates:
+        for rate in rates:
             told += [rate.limit, milliseconds(rate.within_seconds)]
         limits.append(told)
-        names.append((axis.name, one.bucket.facts, concurrent_check(axis.name), [rate.check for rate in one.rates]))
+        names.append((axis.name, facts, concurrent_check(axis.name), [rate.check for rate in rates]))
     return json.dumps(limits), json.dumps(names)
 
 

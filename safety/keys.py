@@ -10,11 +10,13 @@ execution and target first, and after the flights whatever else its checks look 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from safety.axes import Place, buckets_of
 
 
+@lru_cache(maxsize=4096)
 def _safe(text: str) -> str:
     """No brace of a name may move a key to another node, no colon may make two names one."""
     return quote(text, safe="/.-_@")

@@ -36,7 +36,7 @@ def serve(
     cluster = {"context": context or None, "kubeconfig": str(kubeconfig) if kubeconfig else None}
     settings = settings_for(overrides={"kubernetes": cluster})
 
-    from services import logs  # noqa: PLC0415 - keeps rb --help quick
+    from services import collector, logs  # noqa: PLC0415 - keeps rb --help quick
     from services.bootstrap import Role, assemble  # noqa: PLC0415 - as above
     from services.serve import Service  # noqa: PLC0415 - as above
 
@@ -44,6 +44,7 @@ def serve(
 
     async def work() -> None:
         parts = await assemble(settings, context_named=bool(context))
+        collector.settle()
         try:
             await Service(parts, [Role(name) for name in chosen], grace).run()
         finally:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
+from services import collector
 from tests.bench import audit, command, decide, gate, latency, machine, memory, report
-from tests.bench.site import site
+from tests.bench.site import redis_alone, site
 
 PARTS = ("help", "gate", "latency", "decide", "memory", "audit")
 _RESULTS = Path(__file__).with_name("results")
@@ -43,12 +45,13 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["help"] = command.measure()
     if "audit" in parts:
         result["audit"] = await audit.measure(options.entries or [10_000])
-    if set(parts) - {"help", "audit"}:
+    if "gate" in parts:
+        async with redis_alone() as url:
+            result["gate"] = await gate.measure(
+                url, rate=options.gate_rate, seconds=options.gate_seconds, rounds=options.rounds
+            )
+    if set(parts) - {"help", "audit", "gate"}:
         async with site(options.workloads) as place:
-            if "gate" in parts:
-                result["gate"] = await gate.measure(
-                    place, rate=options.gate_rate, seconds=options.gate_seconds, rounds=options.rounds
-                )
             if "latency" in parts:
                 result["latency"] = await latency.measure(
                     place,
@@ -72,7 +75,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     options = arguments()
-    result = asyncio.run(measure(options))
+    collector.settle()
+    result = uvloop.run(measure(options))
     report.as_json(result) if options.json else report.as_table(result)
 
 

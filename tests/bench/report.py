@@ -59,8 +59,9 @@ def _gate(found: Mapping[str, Any]) -> Iterator[Line]:
     for name, what, goal in kinds:
         one = found[name]
         told = ", ".join(f"{key} {one[key]:.2f} ms" for key in ("p50", "p99", "p999", "worst"))
-        more = f"; {one['decisions_per_call']:g} in a call, {one['redis_us']:.0f} us of Redis each"
-        yield what, told + (more if "redis_us" in one else ""), goal
+        if "redis_us" in one:
+            told += f"; {one['decisions_per_call']:g} in a call, {one['redis_us']:.0f} us of Redis each"
+        yield what, told, goal
 
 
 def _latency(found: Mapping[str, Any]) -> Iterator[Line]:

@@ -126,6 +126,20 @@ class Site:
 
 
 @asynccontextmanager
+async def redis_alone() -> AsyncIterator[str]:
+    """The address of the stack's Redis. Where nothing runs, nothing but Redis is started, and it is stopped again."""
+    ran = any(server.state == "up" for server in local.status())
+    addresses = await asyncio.to_thread(local.up, ["redis"])
+    if not addresses.redis:
+        raise RuntimeError("Redis did not come up: rb doctor")
+    try:
+        yield addresses.redis.url
+    finally:
+        if not ran:
+            await asyncio.to_thread(local.down)
+
+
+@asynccontextmanager
 async def site(workloads: int) -> AsyncIterator[Site]:
     """Prepare the servers; a stack that does not run is started, and stopped again."""
     ran = all(server.state == "up" for server in local.status())
