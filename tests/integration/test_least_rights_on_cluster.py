@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ ACTIONS = default_actions()
 CATALOG = Runbooks().folders[0]
 OWN = {"apiVersion": "v1", "kind": "Namespace"}
 RBAC = "rbac.authorization.k8s.io/v1"
+REVIEW = "authorization.k8s.io/v1"
 
 
 class Recording(ActingCluster):
@@ -56,6 +59,20 @@ class Recording(ActingCluster):
         return await super()._send(method, path, what, query, body, **more)
 
 
+def rights_in(binding, role):
+    """Whom a binding gives what, as the API server is asked about it."""
+    for one in binding["subjects"]:
+        account = f"system:serviceaccount:{one.get('namespace')}:{one['name']}"
+        subject = {"groups": [one["name"]]} if one["kind"] == "Group" else {"user": account}
+        for rule in role["rules"]:
+            for group, resource, verb, name in product(
+                rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [""])
+            ):
+                plural, _, sub = resource.partition("/")
+                place = {"namespace": binding["metadata"].get("namespace", ""), "name": name}
+                yield subject, {"verb": verb, "group": group, "resource": plural, "subresource": sub, **place}
+
+
 @dataclass
 class Ground:
     """A namespace with a service account that has no rights yet."""
@@ -68,6 +85,17 @@ class Ground:
     async def grant(self, *manifests: Any) -> None:
         for manifest in manifests:
             self.made.append(ref_of(await self.admin.create(manifest)))
+        roles = {one["metadata"]["name"]: one for one in manifests if one["kind"].endswith("Role")}
+        for binding in manifests:
+            if binding["kind"].endswith("Binding"):
+                for subject, asked in rights_in(binding, roles[binding["roleRef"]["name"]]):
+                    await until(partial(self.has, subject, asked), 60)
+
+    async def has(self, subject: dict[str, str], asked: dict[str, str]) -> bool:
+        """The authorizer learns of a binding by a watch, a moment after it is made."""
+        review = {"apiVersion": REVIEW, "kind": "SubjectAccessReview", "spec": {**subject, "resourceAttributes": asked}}
+        path = f"/apis/{REVIEW}/subjectaccessreviews"
+        return (await self.admin._send("POST", path, "ask for a right", {}, review))["status"]["allowed"]
 
     def acting(self) -> Recording:
         cluster = Recording(self.admin, self.account)
