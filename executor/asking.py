@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from executor.book import Book, Stopping
 from executor.errors import Temporary
+from executor.failpoints import Failpoint, reach
 from executor.model import PlannedStep, StepRun, StepStatus
 from executor.notify import Notifier
 from executor.phases import is_question
@@ -73,7 +74,9 @@ class Asker:
         if known is None:
             await self._book.intend(run.model_copy(update={"before": {"approval": question.id}}))
             run = self._book.found(phase, step.index) or run
+        reach(Failpoint.QUESTION_INTENDED, self._book.record.id)
         answered = await self._answer(self._store, question, told=known is not None)
+        reach(Failpoint.ANSWER_HEARD, self._book.record.id)
         return await self._closed(run, answered)
 
     def _question(self, step: PlannedStep, phase: str, run: StepRun, reasons: Sequence[str]) -> Approval:
@@ -97,7 +100,9 @@ class Asker:
             try:
                 seen = await store.request(question)  # one that is known stays as it is
                 if not told:
+                    reach(Failpoint.QUESTION_OPEN, question.execution_id)
                     await self._tell(seen)
+                    reach(Failpoint.QUESTION_TOLD, question.execution_id)
                     told = True
                 if seen.status is not ApprovalStatus.PENDING:
                     return seen

@@ -13,6 +13,7 @@ from executor.book import Book
 from executor.context import facts_of, names_of
 from executor.crew import Halt
 from executor.errors import PlanError, StepFailed, Temporary
+from executor.failpoints import Failpoint, reach
 from executor.model import Attempt, Change, PlannedStep, StepRun, StepStatus
 from executor.phases import STEP
 from executor.ports import Hooks
@@ -81,14 +82,14 @@ class Attempts:
                 if run.before is None:
                     run = run.model_copy(update={"before": {"since": run.started_at.isoformat()}})
                     await self._book.intend(run)
+                    reach(Failpoint.STEP_INTENDED, run.id)
                 ready = shown(step, given)
                 saved = run.before or {}
                 stamp = self.stamp(step, run.phase)
                 within = self._limit(step, run)
-                return Ended(
-                    StepStatus.SUCCEEDED,
-                    await self._within(within, action.perform(ready, saved, stamp, self._world)),
-                )
+                output = await self._within(within, action.perform(ready, saved, stamp, self._world))
+                reach(Failpoint.STEP_PERFORMED, run.id)
+                return Ended(StepStatus.SUCCEEDED, output)
             except (TimeoutError, Temporary, StepFailed) as error:
                 run = await self._again(step, run, error)
 
@@ -116,10 +117,13 @@ class Attempts:
                 saved_first = saved if saved_first is None else saved_first
                 self._halt.acting.add(run.id)
                 run = run.model_copy(update={"before": _packed(saved_first, ready, step)})
+                reach(Failpoint.STEP_PREPARED, run.id)
                 await self._book.intend(run)
                 intended = True
+                reach(Failpoint.STEP_INTENDED, run.id)
                 within = self._limit(step, run)
                 output = await self._within(within, action.perform(ready, saved, stamp, self._world))
+                reach(Failpoint.STEP_PERFORMED, run.id)
                 return Ended(StepStatus.SUCCEEDED, output)
             except (TimeoutError, Temporary) as error:
                 why = str(error) or _took_too_long(step)

@@ -17,6 +17,7 @@ from executor.crew import Halt
 from executor.criteria import Checker
 from executor.dryrun import refused_by_dry_run
 from executor.errors import NotConfigured, Paused, RemediationError, Temporary
+from executor.failpoints import Failpoint, reach
 from executor.kpis import measured
 from executor.lifecycle import (
     Event,
@@ -144,6 +145,7 @@ class Flow:
         await self._record_planned(record.plan.steps)
         if fresh:
             await self._notifier.tell(record, "on_start")
+            reach(Failpoint.START_TOLD, record.id)
         if not changed_something(record):
             refused = await refused_by_dry_run(record.plan, self._tools.actions, self._world, self._settings)
             if refused:
@@ -153,6 +155,7 @@ class Flow:
         if decision.next is not Next.GO_ON:
             return await self._stop_at(decision)
         await self._book.advance(Event.STEPS_DONE, verify_from=self._book.now())
+        reach(Failpoint.VERIFYING, record.id)
         return None
 
     async def _unmet(self, step: PlannedStep) -> str:
@@ -216,6 +219,7 @@ class Flow:
         self._hooks.event("execution.verifying", **self._facts)
         target = target_ref(record.plan.context["target"])
         proof = await self._verifier.verify(record, target, self._tools.stopping.check)
+        reach(Failpoint.VERIFIED, record.id)
         verdict, self._evidence = proof.verdict, proof.evidence
         error = "" if verdict is Verdict.VERIFIED else self._evidence[-1].detail
         outcome = outcome_of_verdict(record, verdict, triggered=proof.tripped is not None)
@@ -227,6 +231,7 @@ class Flow:
 
     async def _undo(self) -> ExecutionRecord:
         record = self._book.record
+        reach(Failpoint.ROLLING_BACK, record.id)
         self._hooks.event("execution.rolling_back", **self._facts, reason=_reason(record))
         undone = await self._rollback().run()
         outcome = outcome_of_rollback(undone)
@@ -252,11 +257,14 @@ class Flow:
     async def _finish(self, outcome: Outcome, verdict: Verdict | None, error: str) -> ExecutionRecord:
         """Tell people, then end: who dies in between tells them again rather than never."""
         record = self._book.record
+        reach(Failpoint.END_DUE, record.id)
         told = record.model_copy(update={"outcome": outcome, "verdict": verdict, "error": self._book.mask(error)})
         await self._notifier.tell(told, fallback(moment_of(outcome, verdict), record.notification))
+        reach(Failpoint.END_TOLD, record.id)
         await self._measure()
         await self._cool(outcome, verdict)
         await self._book.finish(outcome, verdict, error, self._evidence, _taken(self._book.record))
+        reach(Failpoint.ENDED, record.id)
         began = record.started_at or record.requested_at or self._book.now()
         seconds = (self._book.now() - began).total_seconds()
         facts = {"outcome": str(outcome), "verdict": str(verdict or ""), "seconds": seconds}

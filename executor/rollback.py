@@ -15,6 +15,7 @@ from executor.actions.base import ActionTable, Stamp, World
 from executor.attempts import unpacked
 from executor.book import Book, Stopping
 from executor.errors import Stop, Temporary
+from executor.failpoints import Failpoint, reach
 from executor.graph import in_order
 from executor.items import with_items
 from executor.lifecycle import writes_of
@@ -113,18 +114,21 @@ class Rollback:
         # An undo is safe to repeat, so a crashed one is simply done again; its intent is written anew for the fence.
         await self._book.intend(run.model_copy(update={"before": {}}))
         run = self._book.found(phase, step.index, step.item) or run
+        reach(Failpoint.UNDO_INTENDED, run.id)
         saved, ready = unpacked(made.before or {}, step)
         stamp = self._steps.attempts.stamp(step, made.phase)
         began = self._world.clock.monotonic()
         status, output, error = StepStatus.SUCCEEDED, "", _irreversible(ready)
         try:
             output = await self._tried(ready, saved, stamp)
+            reach(Failpoint.UNDO_PERFORMED, run.id)
         except Stop:
             raise
         except Exception as problem:  # noqa: BLE001 - one failing undo must not stop the others
             error = str(problem) or f"not undone within {step.timeout_seconds:g} s"
         status = StepStatus.FAILED if error else status
         done = await self._book.end(run, status, output=output, error=error)
+        reach(Failpoint.UNDO_RECORDED, run.id)
         record = self._book.record
         facts = {"execution": record.id, "runbook": record.plan.runbook_id, "phase": phase, "item": step.item}
         seconds = self._world.clock.monotonic() - began

@@ -15,6 +15,7 @@ from executor.consequences import Standing
 from executor.context import SEPARATOR, gathered, parts
 from executor.crew import Crew, Halt
 from executor.errors import Permanent, StepFailed, Stop
+from executor.failpoints import Failpoint, reach
 from executor.items import items_of, with_items
 from executor.model import Access, PlannedStep, StepRun, StepStatus
 from executor.phases import APPROVAL, STEP, beside, is_forward
@@ -83,6 +84,7 @@ class Steps:
             done = await self._book.end(run, ended.status, output=ended.output, error=ended.error, outputs=outputs)
         finally:
             self._halt.acting.discard(run.id)
+        reach(Failpoint.STEP_RECORDED, run.id)
         told = {"status": str(done.status), "error": done.error, "attempt": done.attempt}
         self._hooks.event("step.finished", **facts, **told, seconds=self._world.clock.monotonic() - began)
         return done

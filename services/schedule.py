@@ -17,6 +17,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from executor.ports import Clock
 from matcher.model import Asked
 from matcher.patterns import any_matches
@@ -187,6 +188,7 @@ class Scheduler:
         for moment in answer.fires:
             request = one.request(moment)
             await self._publisher.publish([Outbound(self._topic, request.key, request.value())])
+            reach(Failpoint.TRIGGER_PUBLISHED, request.request_id)
             await self._state.fired(one.key, moment)
             log.info("schedule.fired", runbook=one.runbook, at=moment.isoformat(), request_id=request.request_id)
         if answer.through:

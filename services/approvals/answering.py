@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from executor.ports import Clock
 from safety.access import Access, Actor, Denied, Scope
 from safety.approvals import EMERGENCY, Approval, ApprovalError, ApprovalProblem, ApprovalStore, Verb
@@ -130,6 +131,7 @@ class Answering:
             log.info("approval.answer_refused", **facts, problem=answered.problem.value, why=answered.message)
             return answered
         log.info("approval.answer_taken", **facts, by=actor.person, status=answered.status.value)
+        reach(Failpoint.ANSWER_RECORDED, answered.execution_id)
         await self._wake(answered, record.plan.target_key if record else answered.execution_id)
         return answered
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 import structlog
 
 from executor.errors import Permanent, Temporary
+from executor.failpoints import Failpoint, reach
 from executor.ports import Clock
 from safety.approvals import Approval, ApprovalStatus
 from services.approvals.facts import Question, Redact, question_of
@@ -138,6 +139,7 @@ class Keeper:
             spot = await self._surface.ask(question, await self._places.root(name, approval.incident_id))
             # When the graph is away right now, the question is not asked a second time for it.
             self._unsaved[approval.id] = spot
+            reach(Failpoint.QUESTION_POSTED, approval.execution_id)
         await self._places.asked(name, approval, self._holder, spot, standing_of(approval))
         del self._unsaved[approval.id]
         log.info("surface.asked", surface=name, approval_id=approval.id, channel=spot.channel, message=spot.message)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from safety.anchors import Anchor, Seal, Signer, Tombstone, written
 from safety.segments import Segment
 from safety.trail import Head, spelled
@@ -108,9 +109,11 @@ class Sealer:
         self, heads: tuple[Head, ...], stones: tuple[Tombstone, ...], closed: tuple[str, ...] = ()
     ) -> Anchor:
         seal = Seal(spelled(datetime.now(UTC)), self._graph.segments.writer, await self.store(), heads, stones, closed)
+        reach(Failpoint.ANCHOR_DUE, self._graph.segments.writer)
         made = await asyncio.to_thread(self.book.append, seal, self._signer)
         self._last = f"{made.book}:{made.hash}"
         self._sealed |= {head.segment: head.seq for head in heads}
+        reach(Failpoint.ANCHOR_WRITTEN, self._graph.segments.writer)
         if self._announce is not None:
             try:
                 await self._announce(written(made).encode())

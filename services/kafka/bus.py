@@ -25,6 +25,7 @@ from faststream.confluent import KafkaBroker, KafkaMessage
 from faststream.confluent.helpers.config import ConfluentConfig
 from faststream.confluent.subscriber.usecase import BatchSubscriber
 
+from executor.failpoints import Failpoint, reach
 from services.kafka.errors import BusUnavailable
 from services.kafka.model import BatchHandler, Inbound, Outbound
 from services.kafka.prompt import IDLE_SECONDS, PromptConsumer
@@ -193,20 +194,21 @@ class KafkaBus:
         Raises:
             BusUnavailable: not all were acknowledged in time.
         """
-        sends = (
-            self._broker.publish(
-                self._mask(m.topic, m.value),
-                m.topic,
-                key=m.key.encode(),
-                headers={name: value.decode("utf-8", "replace") for name, value in m.headers},
-            )
-            for m in messages
-        )
+        sends = (self._send(message) for message in messages)
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.gather(*sends)
         except (KafkaException, TimeoutError, OSError) as error:
             raise BusUnavailable(f"Kafka did not acknowledge {len(messages)} messages: {error}") from error
+
+    async def _send(self, message: Outbound) -> None:
+        await self._broker.publish(
+            self._mask(message.topic, message.value),
+            message.topic,
+            key=message.key.encode(),
+            headers={name: value.decode("utf-8", "replace") for name, value in message.headers},
+        )
+        reach(Failpoint.MESSAGE_SENT, f"{message.topic}/{message.key}")
 
     def _lag_config(self) -> dict[str, Any]:
         sink = self._on_lag

@@ -8,6 +8,7 @@ from itertools import chain, repeat
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from services.kafka.model import Inbound, Rest
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,8 @@ class Settling:
             return False
         if rest is not None and not await self._finished(rest, len(batch)):
             return False
+        subject = f"{batch[0].topic}/{batch[0].partition}/{batch[0].offset}" if batch else ""
+        reach(Failpoint.OFFSET_DUE, subject)
         highest: dict[tuple[str, int], int] = {}
         for message in batch:
             place = message.topic, message.partition
@@ -66,6 +69,7 @@ class Settling:
             self._commit([(topic, partition, offset + 1) for (topic, partition), offset in highest.items()])
         except Exception as error:  # noqa: BLE001 - who reads it again recognises it; the next commit covers it
             log.warning("offsets.not_committed", messages=len(batch), error=str(error))
+        reach(Failpoint.OFFSET_COMMITTED, subject)
         return True
 
     async def _finished(self, rest: Rest, messages: int) -> bool:

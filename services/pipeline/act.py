@@ -13,6 +13,7 @@ import structlog
 from pydantic import ValidationError
 
 from executor.errors import Fenced, HandedOver, LeaseLost, Paused, RemediationError
+from executor.failpoints import Failpoint, reach
 from executor.keyed import Job, KeyedRunner
 from executor.model import ExecutionRecord, Outcome, Status
 from executor.ports import Clock, Hooks, Journal
@@ -209,6 +210,7 @@ class Worker:
 
     async def _redeem_and_run(self, request: RequestMessage, recorded: ExecutionRecord | None) -> None:
         try:
+            reach(Failpoint.REQUEST_TAKEN, request.execution_id)
             began = self._clock.monotonic()
             answer = await redeem(
                 self._permits, request.execution_id, request.plan_hash, holder=self._holder, lease_seconds=self._lease
@@ -216,6 +218,7 @@ class Worker:
             if isinstance(answer, Refusal):
                 log.info("request.not_run", execution_id=request.execution_id, check=answer.check, why=answer.message)
                 return
+            reach(Failpoint.CLAIMED, request.execution_id)
             self._holding.take(answer, began)
             fresh = self._as_claimed(answer, recorded)
             await self._run(answer, request.signal_received_at, fresh)
@@ -239,6 +242,7 @@ class Worker:
             log.info("adoption.refused", execution_id=execution_id, why=answer.message)
             return
         log.warning("execution.adopted", execution_id=execution_id, epoch=answer.token)
+        reach(Failpoint.ADOPTED, execution_id)
         self._queued.add(execution_id)
         self._holding.take(answer, began)
         self._queue(answer.target_key, partial(self._resume, answer))
@@ -306,6 +310,7 @@ class Worker:
             await self._gate.release(record.id, permit.target_key, record.cooldown_seconds)
         except GateUnavailable as error:
             log.warning("gate.release_failed", execution_id=record.id, error=str(error))
+        reach(Failpoint.LOCK_RELEASED, record.id)
         opened = record.incident.get("opened_at")
         if record.outcome is Outcome.SUCCESS and opened:
             seconds = (self._clock.now() - datetime.fromisoformat(str(opened)).astimezone(UTC)).total_seconds()
@@ -313,6 +318,7 @@ class Worker:
         if self._storms is not None:
             await self._storms.ended(record)
         await self._say(record, "finished", record.error)
+        reach(Failpoint.END_PUBLISHED, record.id)
 
     async def _say(self, record: ExecutionRecord, event: str, message: str) -> None:
         """Best effort: the graph has the truth, the topic is for listeners. The end is told after the steps."""

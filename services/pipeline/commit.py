@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from executor.model import ExecutionRecord
 from executor.ports import Hooks
 from safety.approvals import ApprovalStatus
@@ -81,12 +82,16 @@ class Committer:
         Raises:
             GraphUnavailable: nothing was recorded.
         """
+        subject = _subject(written)
         if written:
+            reach(Failpoint.GATE_RESERVED, subject)
             await self._ledger.record(written)
+            reach(Failpoint.DECISION_RECORDED, subject)
         records = [one for one in written if isinstance(one, DecisionRecord)]
         again = [one.decision_id for one in written if isinstance(one, Repeat) and one.opener]
         told = [*records, *(await self._as_recorded(again))]
         permits = await self._confirmed([r for r in told if is_request(r)])
+        reach(Failpoint.PERMIT_CONFIRMED, subject)
         for record in permits:
             if self._handoff:
                 self._handoff(request_message(record), record.execution)
@@ -100,8 +105,10 @@ class Committer:
     async def _publish(
         self, messages: Sequence[Outbound], told: Sequence[DecisionRecord], records: Sequence[DecisionRecord]
     ) -> None:
+        reach(Failpoint.REQUEST_HANDED_OVER, _subject(told))
         if messages:
             await self._publisher.publish(messages)
+        reach(Failpoint.DECISION_PUBLISHED, _subject(told))
         self._ask(told)
         for record in records:
             self._tell(record)
@@ -148,3 +155,10 @@ class Committer:
             runbook=record.runbook.id if record.runbook else None,
             execution_id=record.execution.id if record.execution else None,
         )
+
+
+def _subject(written: Sequence[DecisionRecord | Repeat]) -> str:
+    """The first decision of a batch, for failpoints."""
+    if not written:
+        return ""
+    return written[0].id if isinstance(written[0], DecisionRecord) else written[0].decision_id

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from executor.model import ExecutionRecord, Status
 from executor.ports import Clock, Hooks
 from matcher.model import Candidate, Diagnosis, Incident, Match
@@ -99,10 +100,14 @@ class ApprovalDesk:
             log.error("approval.orphaned", approval_id=approval.id, execution_id=approval.execution_id)
             await self._executions.followed(approval.id)
             return
+        reach(Failpoint.ANSWER_FOUND, approval.execution_id)
         if not await self._carry_out(approval, stories[0].decision, told, now):
             return
+        reach(Failpoint.ANSWER_CARRIED_OUT, approval.execution_id)
         await self._publisher.publish([approval_message(approval, told.record.plan.target_key, self._topics, now)])
+        reach(Failpoint.ANSWER_PUBLISHED, approval.execution_id)
         await self._executions.followed(approval.id)
+        reach(Failpoint.ANSWER_FOLLOWED, approval.execution_id)
         self._answered(approval, told, now)
 
     async def _heard(self, approval: Approval, told: ExecutionStory | None, now: datetime) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from itertools import groupby
 
+from executor.failpoints import Failpoint, reach
 from executor.ports import Clock, Hooks
 from matcher.correlate import Folded, fold
 from matcher.fingerprint import decision_id, identity
@@ -59,6 +60,7 @@ class Ingest:
         Returns:
             The rest, once every decision is durable: telling of them, and of what could not be read.
         """
+        reach(Failpoint.INPUT_READ, f"{batch[0].topic}/{batch[0].partition}/{batch[0].offset}" if batch else "")
         received, dead = self._parse(batch)
         rests = [self._committer.dead(dead)] if dead else []
         for group in (group for part in segments(received) for group in rounds(fold(part))):

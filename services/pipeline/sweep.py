@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from executor.failpoints import Failpoint, reach
 from executor.ports import Clock
 from safety.ports import Gate
 from services.intake.contracts import RequestMessage
@@ -68,6 +69,7 @@ class OrphanCare:
         await self._republish(orphans.republish)
         for execution_id in await self._executions.abort_expired(orphans.expired):
             log.warning("permit.expired", execution_id=execution_id)
+            reach(Failpoint.PERMIT_ABORTED, execution_id)
             if record := await self._executions.load(execution_id):
                 await self._gate.cancel(execution_id, record.plan.target_key)
         if self._worker and orphans.adopt:
