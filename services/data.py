@@ -35,7 +35,7 @@ def with_data(world: World, settings: Settings, event: Callable[..., None], http
         world,
         metrics=PrometheusMetrics(http, asked.url, token=token, queries=asked.queries),
         metrics_sink=MetricsPublisher(http, event, pushgateway_url=asked.pushgateway_url, token=token),
-        sql=SqlDatabases(databases, world.secrets.get),
+        sql=SqlDatabases(databases, world.secrets.get, settings.outgoing.rules()),
         shell=make_shell(settings.actions.shell),  # nosec - a port of this name; it knows no shell
         files=FolderFiles(),
         http_base=settings.http.base_url,

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from executor.data_ports import SqlAnswer
 from executor.errors import Forbidden, Invalid, NotConfigured, NotDone, RemediationError, StepFailed, Unavailable
 from runbooks.findings import did_you_mean
+from services.outgoing.databases import pinned
+from services.outgoing.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +33,7 @@ _GRACE_SECONDS = 2.0
 _STEPS_BETWEEN_LOOKS = 1_000
 _MAX_BYTES = 1024 * 1024
 _LONGEST_ERROR = 300
+_NO_EXCEPTIONS = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,18 @@ class SqlDatabases:
     Args:
         databases: by name.
         secret: gives the value of a secret.
+        rules: which servers may be called; without exceptions unless given.
     """
 
-    def __init__(self, databases: Mapping[str, Database], secret: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        databases: Mapping[str, Database],
+        secret: Callable[[str], Awaitable[str]],
+        rules: Rules = _NO_EXCEPTIONS,
+    ) -> None:
         self._databases = dict(databases)
         self._secret = secret
+        self._rules = rules
 
     def check(self, connection: str, *, write: bool) -> None:
         """Whether the settings know the connection, and let runbooks write to it.
@@ -131,15 +141,17 @@ class SqlDatabases:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - as above
 
         url = _url(connection, await self._secret(self._databases[connection].url_secret))
+        in_file = url.get_backend_name() == "sqlite"
+        where = {} if in_file else await pinned(connection, url, self._rules)
         engine = create_async_engine(
             url,
             poolclass=NullPool,
             # Neither statements nor values belong into logs and errors: values may be secrets.
             echo=False,
             hide_parameters=True,
-            connect_args=_arguments(url, timeout_seconds),
+            connect_args={**_arguments(url, timeout_seconds), **where},
         )
-        if url.get_backend_name() == "sqlite":
+        if in_file:
             _guard_sqlite(engine, timeout_seconds, read_only=read_only)
         try:
             yield engine

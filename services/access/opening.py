@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,6 +36,8 @@ SINGLE_OPERATOR = (
 _OK = 200
 _MOST_BYTES = 512 * 1024
 _SECONDS = 5.0
+_IN_ALL = 15.0
+"""Seconds for a whole document, however slowly it drips."""
 _NO_EXCEPTIONS = Rules()
 
 
@@ -136,14 +139,17 @@ class JsonFetcher:
         """
         body = bytearray()
         try:
-            async with self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
+            async with (
+                asyncio.timeout(_IN_ALL),
+                self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
+            ):
                 async for chunk in answer.aiter_bytes():
                     body += chunk
                     if len(body) > _MOST_BYTES:
                         raise IdentityUnavailable(f"{url} answers with more than {_MOST_BYTES} bytes")
         except Refused as error:
             raise IdentityUnavailable(f"{url}: {error}") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise IdentityUnavailable(f"{url} does not answer: {error or type(error).__name__}") from error
         if answer.status_code != _OK:
             raise IdentityUnavailable(f"{url} answers with {answer.status_code}")

@@ -19,6 +19,8 @@ _SECONDS = 300
 _SCP = re.compile(r"^[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+$")
 _REF = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$")
 _SCHEMES = frozenset({"git", "ssh", "git+ssh", "git+https", "git+http", "git+file"})
+_ONE_SERVER = ("-c", "http.followRedirects=false", "-c", "http.sslVerify=true")
+"""The server that a person named, proven by its certificate; credentials of the user go nowhere else."""
 _PLAIN = ("100644", "100755")
 
 
@@ -88,9 +90,10 @@ def run(words: Sequence[str], where: str) -> bytes:
         raise CatalogError("git is not installed, and the catalog is a Git repository")
     # No prompt may wait for an answer, and no address may start a program.
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+    environment.pop("GIT_SSL_NO_VERIFY", None)
     try:
         done = subprocess.run(  # noqa: S603 - git, with the address behind --
-            [program, *words], capture_output=True, check=False, timeout=_SECONDS, env=environment
+            [program, *_ONE_SERVER, *words], capture_output=True, check=False, timeout=_SECONDS, env=environment
         )
     except subprocess.TimeoutExpired as error:
         raise CatalogError(f"{where}: git did not end within {_SECONDS} s") from error

@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from executor.errors import Invalid, Unavailable
 
+_LIMITS = {"connect_timeout": 10, "options": "-c statement_timeout=300000"}
+"""Unless the URL says otherwise: a server that does not answer holds up the copy, and not for ever."""
 _LOCK = 7_240_115
 """Of the migrations: two processes that start together wait for each other."""
 
@@ -49,7 +51,11 @@ class HistoryDatabase:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine: AsyncEngine = create_async_engine(_address(url), pool_size=2, pool_pre_ping=True)
+        address = _address(url)
+        limits = {name: value for name, value in _LIMITS.items() if name not in address.query}
+        self._engine: AsyncEngine = create_async_engine(
+            address, pool_size=2, pool_pre_ping=True, connect_args=limits, hide_parameters=True
+        )
 
     async def close(self) -> None:
         """Close the connections."""

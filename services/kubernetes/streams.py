@@ -16,6 +16,7 @@ from yarl import URL
 from executor.errors import Invalid, RemediationError, Unavailable
 from executor.ports import ExecResult
 from services.kubernetes.failures import OWN_MANAGER, failure
+from services.outgoing.one_server import no_redirects
 
 if TYPE_CHECKING:
     from services.kubernetes.cluster import Renew
@@ -94,7 +95,8 @@ class PodStreams:
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, force_close=True)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds)
-        return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True)
+        held = no_redirects("the API server", "kubernetes.kubeconfig")  # credentials are meant for it alone
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True, trace_configs=[held])
 
     def _url(self, path: str, query: str) -> URL:
         # Encoded here: a second encoding could change what an argument says.

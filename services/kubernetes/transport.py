@@ -96,7 +96,8 @@ class Transport:
             "proxy_headers": known.proxy_headers,
             "server_hostname": known.tls_server_name,
         }
-        self._options = {name: value for name, value in options.items() if value}
+        # The API server redirects nobody, and the credentials are meant for it alone.
+        self._options = {"allow_redirects": False, **{name: value for name, value in options.items() if value}}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=known.connection_pool_maxsize, ssl=self._api.rest_client.ssl_context),
             timeout=aiohttp.ClientTimeout(total=self._seconds),

@@ -44,6 +44,9 @@ _DENIED = frozenset(
     }
 )
 _CREDENTIALS_SECONDS = 10.0
+_MAX_BYTES = 2 * 1024 * 1024
+_PHASES = 3
+"""Connecting, sending, waiting: together they may take as many times the time limit, however slowly data drips."""
 
 
 class AwsSecrets:
@@ -80,6 +83,7 @@ class AwsSecrets:
         self._client = httpx.AsyncClient(
             timeout=timeout_seconds, verify=ssl.create_default_context(), transport=transport, follow_redirects=False
         )
+        self._seconds = timeout_seconds * _PHASES
         self._chain: AwsCredentialsProvider | None = None
 
     async def close(self) -> None:
@@ -92,14 +96,24 @@ class AwsSecrets:
         body = json.dumps({"SecretId": path}).encode()
         headers = await self._signed(body)
         try:
-            response = await self._client.post(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._seconds):
+                status, content = await self._asked(body, headers, path)
+        except (httpx.HTTPError, TimeoutError) as error:
             told = str(error) or type(error).__name__
             raise Unavailable(f"AWS Secrets Manager in {self._region} does not answer: {told}") from error
-        answer = json_object(response.content)
-        if response.status_code != _OK:
-            raise _refusal(response.status_code, answer, path)
+        answer = json_object(content)
+        if status != _OK:
+            raise _refusal(status, answer, path)
         return Fetched(_values(answer), str(answer.get("VersionId", "")))
+
+    async def _asked(self, body: bytes, headers: Mapping[str, str], path: str) -> tuple[int, bytes]:
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MAX_BYTES:
+                    raise NotConfigured(f"the answer of AWS about {path} is longer than {_MAX_BYTES} bytes")
+            return response.status_code, bytes(content)
 
     async def _signed(self, body: bytes) -> dict[str, str]:
         """The headers of the call, with its signature of version 4."""

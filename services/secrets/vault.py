@@ -25,6 +25,8 @@ NAME = "vault"
 _OK, _BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _SEALED = 200, 400, 403, 404, 503
 _CLIENT_ERROR, _SERVER_ERROR = 400, 472
 _MAX_BYTES = 2 * 1024 * 1024
+_PHASES = 3
+"""Connecting, sending, waiting: together they may take as many times the time limit, however slowly data drips."""
 _EARLY = 0.9
 """Of its life a token is used so much, then another is fetched: one that ends under way costs a step."""
 
@@ -106,6 +108,7 @@ class VaultSecrets:
             transport=transport,
             follow_redirects=False,  # a token is meant for this host
         )
+        self._seconds = address.timeout_seconds * _PHASES
         self._where = address.url
         self._login = login
         self._clock = clock
@@ -162,14 +165,17 @@ class VaultSecrets:
     ) -> tuple[int, dict[str, Any]]:
         headers = {"X-Vault-Token": token} if token else {}
         try:
-            async with self._client.stream(method, path, headers=headers, json=body) as response:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._client.stream(method, path, headers=headers, json=body) as response,
+            ):
                 content = bytearray()
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > _MAX_BYTES:
                         raise NotConfigured(f"Vault's answer about {path} is longer than {_MAX_BYTES} bytes")
                 return response.status_code, json_object(bytes(content))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             told = str(error) or type(error).__name__
             raise Unavailable(f"Vault at {self._where} does not answer: {told}") from error
 

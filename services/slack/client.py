@@ -35,11 +35,11 @@ def proxy_for(url: str) -> str | None:
 
 
 def web_client(token: str | None, base_url: str, timeout_seconds: int) -> AsyncWebClient:
-    """The SDK's client, with the right proxy."""
+    """The SDK's client, with the right proxy, held to the one server."""
     # Imported late: a pipeline without Slack does not pay for it.
-    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415 - as said
+    from services.slack.session import OneServerClient  # noqa: PLC0415 - as said
 
-    client = AsyncWebClient(token=token, base_url=base_url, timeout=timeout_seconds)
+    client = OneServerClient(token=token, base_url=base_url, timeout=timeout_seconds)
     client.proxy = proxy_for(base_url)
     return client
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from executor.errors import NotConfigured
 from services.slack.client import proxy_for, web_client
 
 if TYPE_CHECKING:
@@ -57,16 +58,24 @@ class Socket:
     def _client(self) -> SocketModeClient:
         from slack_sdk.socket_mode.aiohttp import SocketModeClient  # noqa: PLC0415 - only where Slack is used
 
+        from services.outgoing.one_server import no_redirects  # noqa: PLC0415 - as above
+
+        encrypted = self._base_url.startswith("https://")
+
         class Client(SocketModeClient):
             """Takes the proxy that belongs to the address of each connection."""
 
             async def issue_new_wss_url(self) -> str:
                 url = await super().issue_new_wss_url()
+                if encrypted and not url.startswith("wss://"):
+                    raise NotConfigured("Slack names a connection in clear text; see slack.base_url")
                 self.proxy = proxy_for(url)
                 return url
 
         logger = logging.getLogger("slack_sdk.socket_mode")
-        return Client(self._app_token, logger=logger, web_client=web_client(None, self._base_url, _CONNECT_SECONDS))
+        client = Client(self._app_token, logger=logger, web_client=web_client(None, self._base_url, _CONNECT_SECONDS))
+        client.aiohttp_client_session.trace_configs.append(no_redirects("Slack's API", "slack.base_url"))
+        return client
 
     async def _heard(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         from slack_sdk.socket_mode.response import SocketModeResponse  # noqa: PLC0415 - as above

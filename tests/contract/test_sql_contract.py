@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import sqlite3
 import time
 
 import psycopg
 import pytest
 from integration.postgres_server import run_postgres
+from sqlalchemy import make_url
 
 from executor.errors import Forbidden, Invalid, MissingSecret, NotConfigured, NotDone, StepFailed, Unavailable
+from services.outgoing.databases import pinned
+from services.outgoing.network import Refused
+from services.outgoing.rules import Rules, rules_of
 from services.sql import Database, SqlDatabases
 
 TABLE = "CREATE TABLE jobs (id integer PRIMARY KEY, queue text, locked boolean)"
+HERE = rules_of(["127.0.0.1"])
+"""The servers of the tests are on this machine, which needs an exception."""
 SLOW = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS c FROM n",
     "postgresql": "SELECT pg_sleep(30)",
@@ -23,9 +30,10 @@ SLOW = {
 class Db:
     """A database with nine jobs, through the adapter and past it."""
 
-    def __init__(self, kind, url, run):
+    def __init__(self, kind, url, run, rules=HERE):
         self.kind, self.url, self.run = kind, url, run
-        self.sql = SqlDatabases({"shop": Database("shop_url", write=True), "log": Database("shop_url")}, self._secret)
+        databases = {"shop": Database("shop_url", write=True), "log": Database("shop_url")}
+        self.sql = SqlDatabases(databases, self._secret, rules)
 
     async def _secret(self, name):
         if name != "shop_url":
@@ -283,3 +291,55 @@ async def test_a_server_that_is_away_is_said_without_its_password():
     assert "hunter2" not in str(error.value)
     with pytest.raises(NotDone, match="nothing was changed"):
         await db.write("DELETE FROM jobs")
+
+
+@pytest.mark.stack
+async def test_a_database_on_this_machine_needs_an_exception(postgres):
+    """A secret that leads to a database beside the pipeline was not meant by whoever wrote the runbook."""
+    guarded = Db("postgresql", postgres, None, Rules())
+    with pytest.raises(Refused, match=r"loopback address; outgoing\.allow"):
+        await guarded.read("SELECT 1")
+    with pytest.raises(NotDone, match="nothing was changed: not called"):
+        await guarded.write("CREATE TABLE never (id integer)")
+    by_name = Db("postgresql", postgres.replace("127.0.0.1", "localhost"), None, Rules())
+    with pytest.raises(Refused, match="localhost is at"):
+        await by_name.read("SELECT 1")
+    with psycopg.connect(postgres) as raw:
+        assert raw.execute("SELECT to_regclass('never')").fetchone() == (None,)
+
+
+@pytest.mark.stack
+async def test_a_database_is_connected_to_at_the_address_that_was_checked(postgres):
+    """The driver does not resolve the name a second time: this one leads nowhere for anybody but the check."""
+    asked = []
+
+    async def resolver(host, port):
+        asked.append((host, port))
+        return (ipaddress.ip_address("203.0.113.7"),) if len(asked) > 1 else (ipaddress.ip_address("127.0.0.1"),)
+
+    url = make_url(postgres.replace("127.0.0.1", "db.shop.invalid").replace("postgresql:", "postgresql+psycopg:"))
+    given = await pinned("shop", url, HERE, resolver)
+    assert given == {"host": "db.shop.invalid", "hostaddr": "127.0.0.1", "port": str(url.port)}
+    connecting = psycopg.AsyncConnection.connect(user="rootmend", dbname="postgres", **given)
+    async with await connecting as raw:
+        assert await (await raw.execute("SELECT 1")).fetchone() == (1,)
+    assert asked == [("db.shop.invalid", url.port)]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:hunter2@db.example.com/x?hostaddr=127.0.0.1", "option hostaddr"),
+        ("postgresql://u:hunter2@db.example.com/x?service=other", "option service"),
+        ("postgresql://u:hunter2@/x?host=/var/run/postgresql", "socket of this machine"),
+        ("postgresql://u:hunter2@/x", "names no host"),
+        ("postgresql://u:hunter2@/x?host=10.0.0.1:5432&host=127.0.0.1:5432", "127.0.0.1 is a loopback address"),
+        ("postgresql://u:hunter2@169.254.169.254/x", "metadata service"),
+        ("postgresql://u:hunter2@2130706433/x", "unusual way"),
+    ],
+)
+async def test_a_database_url_leads_past_the_rules_in_no_way(url, said):
+    """Options of the driver, sockets, further hosts and spellings are all looked at."""
+    with pytest.raises((Refused, NotConfigured), match=said) as error:
+        await Db("postgresql", url, None, Rules()).read("SELECT 1")
+    assert "hunter2" not in str(error.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -153,6 +154,7 @@ async def installation(stack, tmp_path):
         async with service() as (api, url), run_monitoring(tmp_path / "monitoring") as monitoring:
             settings = {
                 "http": {"base_url": url},
+                "outgoing": {"allow": [urlsplit(database).netloc.rpartition("@")[2]]},
                 "sql": {"connections": {"jobs": {"url_secret": "jobs_url", "write": True}}},
                 "prometheus": {
                     "url": monitoring.prometheus,
