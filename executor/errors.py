@@ -14,11 +14,14 @@ RemediationError
 │   ├── NotConfigured
 │   ├── MissingSecret
 │   ├── NotDone          a write that certainly did not happen
+│   ├── Unreadable       a stored record makes no sense to this release
+│   │   └── TooNew       a newer release wrote it
 │   └── StepFailed
 ├── Temporary            worth retrying
 │   ├── Conflict
 │   ├── Blocked
 │   └── Unavailable
+│       └── Expired      what was being read is no longer kept by the server
 └── Stop                 not a failure of the step: the execution must not go on
     ├── Paused
     ├── LeaseLost
@@ -105,6 +108,14 @@ class NotDone(Permanent):
     """The write certainly did not happen."""
 
 
+class Unreadable(Permanent):
+    """The stored record cannot be read."""
+
+
+class TooNew(Unreadable):
+    """The record was written by a newer release, which has to look after it."""
+
+
 class Temporary(RemediationError):
     """It failed, and may work when tried again."""
 
@@ -118,7 +129,17 @@ class Blocked(Temporary):
 
 
 class Unavailable(Temporary):
-    """The server did not answer, or asked to come back later."""
+    """The server did not answer, or asked to come back later.
+
+    Attributes:
+        after_seconds: before that it wants no further request; 0 when it did not say.
+    """
+
+    after_seconds = 0.0
+
+
+class Expired(Unavailable):
+    """What was being read is no longer kept by the server; it has to be read from its beginning."""
 
 
 class Stop(RemediationError):

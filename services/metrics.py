@@ -95,6 +95,12 @@ METRICS: tuple[Metric, ...] = (
         (*_MINUTES, 3600.0),
     ),
     Metric("rootmend_runbook_metric", Gauge, "Numbers that runbooks publish, the last of each", ("runbook", "name")),
+    Metric(
+        "rootmend_unreadable_records_total",
+        Counter,
+        "Records of the graph that could not be read, each counted once",
+        ("kind",),
+    ),
     Metric("rootmend_waiting_approvals", Gauge, "Approvals that wait for an answer"),
     Metric("rootmend_runbooks_loaded", Gauge, "Runbooks in force"),
     Metric("rootmend_runbooks_rejected", Gauge, "Runbook files that were refused and are not in force as they stand"),
@@ -137,6 +143,7 @@ EVENTS: Mapping[str, str] = {
     "storm.closed": "axis, counted",
     "storm.held_back": "kind, count",
     "storm.told": "way, outcome",
+    "record.unreadable": "kind",
     "dependency": "dependency, up",
 }
 """Events that the metrics listen to, with their facts. Other events and facts are ignored."""
@@ -211,6 +218,7 @@ class Metrics:
             "storm.held_back",
             lambda f: self._add("rootmend_storm_held_back_total", f["count"], kind=f["kind"]),
         )
+        yield "record.unreadable", lambda f: self._add("rootmend_unreadable_records_total", 1, kind=f["kind"])
         yield "storm.told", lambda f: self._add("rootmend_storm_calls_total", 1, way=f["way"], outcome=f["outcome"])
         yield "dependency", lambda f: self._set("rootmend_dependency_up", 1 if f["up"] else 0, name=f["dependency"])
 

@@ -67,7 +67,7 @@ class ExecutionStore(Protocol):
     """Reads executions, and looks after those that nobody holds."""
 
     async def load(self, execution_id: str) -> ExecutionRecord | None:
-        """The execution with its steps so far."""
+        """The execution with its steps so far. Raises Unreadable when its record makes no sense to this release."""
         ...
 
     async def tell(self, text: str) -> Sequence[ExecutionStory]:
@@ -84,8 +84,14 @@ class ExecutionStore(Protocol):
         """How many executions of a runbook were verified, of those that began and were carried through."""
         ...
 
-    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
-        """Executions that nobody looks after, by the store's own clock."""
+    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15, skip: Sequence[str] = ()) -> Orphans:
+        """Executions that nobody looks after, by the store's own clock; those of a newer format are left to others.
+
+        Args:
+            limit: most of each kind.
+            unclaimed_seconds: how long a permitted one may wait to be claimed.
+            skip: left out, unless somebody has asked for their adoption just now.
+        """
         ...
 
     async def abort_expired(self, execution_ids: Sequence[str]) -> Sequence[str]:

@@ -29,7 +29,7 @@ from services.graph.migrate import migrate
 from services.graph.warm import warm
 from services.health import Health, Probe
 from services.kafka.topics import ensure_topics
-from services.pipeline.sweep import sweep
+from services.pipeline.sweep import Sweeper, sweep
 
 log = structlog.get_logger(__name__)
 
@@ -202,12 +202,18 @@ class Service:
         self._unfollowed = "" if state == RUNNING else f"; changes are not followed, {state}"
 
     async def _sweeping(self, pipeline: Pipeline) -> None:
-        while True:
-            self._woken.clear()
-            await sweep(pipeline.duties)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._parts.settings.execution.sweep_seconds):
-                    await self._woken.wait()
+        execution = self._parts.settings.execution
+        deadline = execution.sweep_deadline_seconds
+        sweeper = Sweeper(pipeline.duties, deadline_seconds=deadline)
+        try:
+            while True:
+                self._woken.clear()
+                await sweeper.once()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(execution.sweep_seconds):
+                        await self._woken.wait()
+        finally:
+            await sweeper.close()
 
     async def _every(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:

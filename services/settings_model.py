@@ -309,6 +309,7 @@ class Execution(Group):
     lease_seconds: float = Field(15, ge=1, description="Without a heartbeat for so long, another process takes over")
     heartbeat_seconds: float = Field(4, gt=0, description="Pause between heartbeats; at most a third of the lease")
     sweep_seconds: float = Field(2, gt=0, description="Pause between looks for what is due or orphaned")
+    sweep_deadline_seconds: float = Field(300, ge=1, description="A look that takes longer is given up and begun anew")
     max_depth: int = Field(3, ge=0, le=20, description="How many calls deep runbooks may call each other; 0 for not")
 
     @model_validator(mode="after")

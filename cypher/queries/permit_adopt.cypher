@@ -1,6 +1,6 @@
 // Takes over a begun execution whose lease ran out by this server's clock: the epoch of the target grows, so that the
 // former holder can no longer write. Or says why not.
-// Parameters: $execution_id, $holder, $lease_ms.
+// Parameters: $execution_id, $holder, $lease_ms, $format (the newest major format that the holder reads).
 // Returns: refusal (NULL when adopted), plan_hash, target_key, epoch, permit_expires_ms, approval_id, tenant, incident_id.
 //   No row: unknown id.
 // Audit: execution.adopted.
@@ -12,6 +12,7 @@ MATCH (e:RunbookExecution {id: $execution_id})
 SET e.written_at = datetime.realtime()
 WITH c, e, datetime.realtime().epochMillis AS now
 WITH c, e, now, CASE
+    WHEN coalesce(e.format, 1) > $format THEN 'it was written by a newer release'
     WHEN NOT e.status IN ['running', 'verifying', 'rolling_back'] THEN 'it is ' + e.status
     WHEN c.lease_until_ms > now AND c.execution_id = e.id THEN 'its holder is alive'
     WHEN c.lease_until_ms > now THEN 'the target is held by execution ' + c.execution_id

@@ -18,6 +18,7 @@ from services.audit import telling
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
 from services.graph.execution_rows import approval_of, approval_row
+from services.graph.formats import readable
 
 
 class Neo4jApprovalStore:
@@ -47,11 +48,14 @@ class Neo4jApprovalStore:
     async def list(self, status: ApprovalStatus | None = None) -> Sequence[Approval]:
         """See the port."""
         statuses = [one.value for one in ([status] if status else ApprovalStatus)]
-        return _approvals(await self._graph.read("approvals_list", statuses=statuses))
+        return self._readable(await self._graph.read("approvals_list", statuses=statuses))
 
     async def due(self, now: datetime) -> Sequence[Approval]:
         """See the port."""
-        return _approvals(await self._graph.read("approvals_due", now=now))
+        return self._readable(await self._graph.read("approvals_due", now=now))
+
+    def _readable(self, rows: Sequence[Row]) -> builtins.list[Approval]:
+        return readable(self._graph.unreadable, "approval", (row["a"] for row in rows), approval_of)
 
     async def answer(
         self,
@@ -94,10 +98,6 @@ class Neo4jApprovalStore:
             return answered
 
         return await self._trail.transaction(work)
-
-
-def _approvals(rows: Sequence[dict[str, object]]) -> builtins.list[Approval]:
-    return [approval_of(row["a"]) for row in rows]  # type: ignore[arg-type]  # properties of a node are a mapping
 
 
 def _end(answered: Approval) -> Entry:

@@ -29,6 +29,7 @@ from neo4j.exceptions import DriverError, IncompleteCommit, Neo4jError
 from cypher import loader
 from safety.segments import Segments
 from services.graph.errors import translation
+from services.graph.formats import Unreadables
 
 
 class _Again(Exception):
@@ -106,6 +107,7 @@ class Graph:
         seconds: after it the server ends a transaction.
         segments: where the audit entries of this process go.
         owners: whose execution it is, by its id: tenant and incident. What was seen lately; see ``services.audit``.
+        unreadable: records that cannot be read, each told of once.
     """
 
     def __init__(self, driver: AsyncDriver, database: str | None = None, *, transaction_seconds: float = 30.0) -> None:
@@ -114,6 +116,7 @@ class Graph:
         self.seconds = transaction_seconds
         self.segments = Segments(f"{socket.gethostname()}-{os.getpid()}")
         self.owners: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self.unreadable = Unreadables()
 
     async def write(self, *statements: Statement) -> list[list[Row]]:
         """Run named queries in one transaction, in order; rows of each. Transient failures are retried.

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from executor.model import Outcome, Status, Verdict
 from matcher.model import Candidate, Cause, Incident, Origin, Signal
 from safety.policies import PolicyUse
+from services.graph.formats import FORMAT, reading
 from services.graph.values import dump, instant, moment, pack, unpack
 from services.masking import masker
 from services.records import DecisionKind, DecisionRecord, DecisionState, OpenIncident, Repeat, RunbookUse
@@ -98,6 +99,7 @@ def _facts(decision: DecisionRecord) -> Properties:
     waiting = decision.kind is DecisionKind.WAITING
     runbook = decision.runbook
     return {
+        "format": FORMAT,
         "tenant": signal.tenant,
         "cluster": signal.cluster,
         "event_id": signal.event_id,
@@ -139,7 +141,17 @@ def _incident_facts(incident: Incident | None) -> Properties:
 
 
 def decision_of(row: Mapping[str, Any]) -> DecisionRecord:
-    """A decision from its node's properties; what followed from it is told elsewhere."""
+    """A decision from its node's properties; what followed from it is told elsewhere.
+
+    Raises:
+        Unreadable: a value is missing or is not what it should be.
+        TooNew: a newer release wrote it.
+    """
+    with reading("decision", row):
+        return _decision_of(row)
+
+
+def _decision_of(row: Mapping[str, Any]) -> DecisionRecord:
     return DecisionRecord(
         id=row["id"],
         kind=DecisionKind(row["kind"]),

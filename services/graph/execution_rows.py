@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from executor.model import Attempt, Evidence, ExecutionRecord, Kpi, Outcome, Plan, Status, StepRun, Verdict
 from safety.approvals import Approval, ApprovalStatus
 from safety.quorum import Bypass, Rule, Yes
+from services.graph.formats import FORMAT, reading
 from services.graph.values import dump, from_millis, instant, millis, moment, pack, unpack
 from services.masking import masker
 from services.records import DecisionRecord, ExecutionStory, ExecutionSummary
-from services.sealing import key_id_of, sealer
+from services.sealing import NEEDS_KEY, WITHHELD, Unkept, key_id_of, sealer
 
 Properties = dict[str, Any]
 SEALED = "_sealed"
@@ -49,6 +50,7 @@ def execution_row(decision: DecisionRecord, record: ExecutionRecord) -> Properti
         "runbook_sha": record.plan.runbook_sha,
         "facts": {
             **_plan_facts(record),
+            "format": FORMAT,
             "tenant": decision.signal.tenant,
             "claim_key": claim_key(decision.signal.tenant, record.plan.target_key),
             "incident_id": decision.incident.id if decision.incident else str(record.incident.get("id", "")),
@@ -78,9 +80,11 @@ def _plan_facts(record: ExecutionRecord) -> Properties:
     }
 
 
-def _kept(name: str, text: str | None, about: str) -> Properties:
+def _kept(name: str, text: str | None, about: str, *, stored: bool = False) -> Properties:
     """A text that must come back as it was: where it holds secrets it is shown masked, and kept encrypted beside."""
-    shown, envelope = (None, None) if text is None else sealer.kept(text, f"{name} of {about}")
+    shown, envelope = (None, None) if text is None else sealer.kept(text, f"{name} of {about}", stored=stored)
+    if envelope == WITHHELD:
+        return {name: shown, f"{name}{SEALED}": WITHHELD, "sealed_with": None}
     # Written even when there is none: an envelope of an earlier text must not stay beside this one.
     return {name: shown, f"{name}{SEALED}": envelope, "sealed_with": key_id_of(envelope) if envelope else None}
 
@@ -115,30 +119,53 @@ def record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], *, sho
         shown: it is only looked at: what is encrypted stays masked.
 
     Raises:
+        Unreadable: a value is missing or is not what it should be.
+        TooNew: a newer release wrote it.
         SealError: a text is encrypted and cannot be read.
     """
+    with reading("execution", row):
+        return _record_of(row, steps, shown=shown)
+
+
+def _record_of(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], *, shown: bool) -> ExecutionRecord:
     # What an earlier release kept inside the record has a property of its own now, which counts.
     base = {name: value for name, value in orjson.loads(row["record"]).items() if name not in _LATER}
     base["requested_at"] = moment(row.get("requested_at"))
     base["resumed"] = bool(row.get("resumed") or base.get("resumed"))
-    return ExecutionRecord(
-        **base,
-        plan=Plan.model_validate_json(_whole("plan", row, shown=shown)),
-        steps=tuple(step_of(step, shown=shown) for step in steps),
-        status=Status(row["status"]),
-        verdict=Verdict(row["verdict"]) if row.get("verdict") else None,
-        outcome=Outcome(row["outcome"]) if row.get("outcome") else None,
-        error=row.get("error") or "",
-        started_at=moment(row.get("started_at")),
-        verify_from=moment(row.get("verify_from")),
-        rollback_with=row.get("rollback_with") or "",
-        kpis=unpack(_KPIS, row.get("kpis"), ()),
-        finished_at=moment(row.get("finished_at")),
-    )
+    own = {
+        "plan": Plan.model_validate_json(_whole("plan", row, shown=shown), extra="ignore"),
+        "steps": tuple(step_of(step, shown=shown) for step in steps),
+        "status": Status(row["status"]),
+        "verdict": Verdict(row["verdict"]) if row.get("verdict") else None,
+        "outcome": Outcome(row["outcome"]) if row.get("outcome") else None,
+        "error": row.get("error") or "",
+        "started_at": moment(row.get("started_at")),
+        "verify_from": moment(row.get("verify_from")),
+        "rollback_with": row.get("rollback_with") or "",
+        "kpis": unpack(_KPIS, row.get("kpis"), ()),
+        "finished_at": moment(row.get("finished_at")),
+    }
+    return ExecutionRecord.model_validate({**base, **own}, extra="ignore")
 
 
-def step_row(execution_id: str, step: StepRun) -> Properties:
-    """One run of one step as properties. What was there before and what came out are JSON."""
+def refuse_unkept(step: StepRun) -> None:
+    """Ask, before a step does anything, whether what it saved may be stored.
+
+    Raises:
+        Unkept: it holds a secret, and there is no key.
+    """
+    if step.before is not None and not sealer.keepable(dump(dict(step.before))):
+        raise Unkept(f"what was there before holds a secret, which is never stored in clear text: {NEEDS_KEY}")
+
+
+def step_row(execution_id: str, step: StepRun, *, intended: bool = False) -> Properties:
+    """One run of one step as properties. What was there before and what came out are JSON.
+
+    Args:
+        execution_id: whose it is.
+        step: the run.
+        intended: its intent is written already, and what it saved with it.
+    """
     row = {
         "id": step.id,
         "execution_id": execution_id,
@@ -148,7 +175,7 @@ def step_row(execution_id: str, step: StepRun) -> Properties:
         "name": step.name,
         "action": step.action,
         "status": step.status.value,
-        **_kept("before", None if step.before is None else dump(dict(step.before)), step.id),
+        **_kept("before", None if step.before is None else dump(dict(step.before)), step.id, stored=intended),
         "output": None if step.output is None else dump(step.output),
         "error": step.error,
         "started_at": step.started_at,
@@ -207,6 +234,7 @@ def approval_row(approval: Approval) -> Properties:
     """An approval as properties."""
     return {
         "id": approval.id,
+        "format": FORMAT,
         "execution_id": approval.execution_id,
         "incident_id": approval.incident_id,
         "plan_hash": approval.plan_hash,
@@ -229,7 +257,17 @@ def approval_row(approval: Approval) -> Properties:
 
 
 def approval_of(row: Mapping[str, Any]) -> Approval:
-    """An approval from its node's properties."""
+    """An approval from its node's properties.
+
+    Raises:
+        Unreadable: a value is missing or is not what it should be.
+        TooNew: a newer release wrote it.
+    """
+    with reading("approval", row):
+        return _approval_of(row)
+
+
+def _approval_of(row: Mapping[str, Any]) -> Approval:
     return Approval(
         id=row["id"],
         execution_id=row["execution_id"],

@@ -11,6 +11,7 @@ from services.audit import telling
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
 from services.graph.execution_rows import approval_of, record_of, story_of, summary_of
+from services.graph.formats import FORMAT, readable
 from services.records import ExecutionStory, ExecutionSummary, Orphans
 
 _PREFIX = 6
@@ -18,11 +19,18 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def stories(graph: Graph, ids: Sequence[str]) -> tuple[ExecutionStory, ...]:
-    """Executions with everything about them, in the order of ``ids``; unknown ones are left out."""
+    """Executions with everything about them, in the order of ``ids``.
+
+    Unknown ones are left out, and so are those that cannot be read, of which it is told.
+    """
     if not ids:
         return ()
-    rows = await graph.read("executions_load", ids=list(ids))
-    return tuple(story_of(row["e"], row["steps"], row["claim"], row["approvals"]) for row in rows)
+    rows = ({**row["e"], "_row": row} for row in await graph.read("executions_load", ids=list(ids)))
+    return tuple(readable(graph.unreadable, "execution", rows, lambda row: _story(row["_row"])))
+
+
+def _story(row: Row) -> ExecutionStory:
+    return story_of(row["e"], row["steps"], row["claim"], row["approvals"])
 
 
 class Neo4jExecutionStore:
@@ -48,7 +56,10 @@ class Neo4jExecutionStore:
         if len(text) < _PREFIX:
             return ()
         rows = await self._graph.read("executions_find", text=text, limit=20)
-        return await stories(self._graph, [row["id"] for row in rows])
+        found = await stories(self._graph, [row["id"] for row in rows])
+        if rows and not found:  # to be told why is better than to be told of none
+            return [_story(row) for row in await self._graph.read("executions_load", ids=[rows[0]["id"]])]
+        return found
 
     async def latest(
         self, *, status: Status | None = None, since: datetime | None = None, limit: int = 50
@@ -59,17 +70,22 @@ class Neo4jExecutionStore:
             rows = await self._graph.read("executions_latest", since=start, limit=limit)
         else:
             rows = await self._graph.read("executions_latest_by_status", status=status.value, since=start, limit=limit)
-        return tuple(summary_of(row["e"]) for row in rows)
+        return tuple(readable(self._graph.unreadable, "execution", (row["e"] for row in rows), summary_of))
 
     async def success(self, runbook_id: str, tenant: str, since: datetime) -> tuple[int, int]:
         """See the port."""
         rows = await self._graph.read("executions_success", runbook_id=runbook_id, tenant=tenant, since=since)
         return rows[0]["verified"], rows[0]["ended"]
 
-    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
+    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15, skip: Sequence[str] = ()) -> Orphans:
         """See the port."""
         rows = await self._graph.read(
-            "executions_orphans", limit=limit, unclaimed_ms=round(unclaimed_seconds * 1000), cluster=self._cluster
+            "executions_orphans",
+            limit=limit,
+            unclaimed_ms=round(unclaimed_seconds * 1000),
+            cluster=self._cluster,
+            format=FORMAT,
+            skip=list(skip),
         )
         found: dict[str, list[str]] = {"republish": [], "expired": [], "adopt": []}
         for row in rows:
@@ -95,8 +111,8 @@ class Neo4jExecutionStore:
 
     async def answered(self, limit: int = 100) -> Sequence[Approval]:
         """See the port."""
-        rows = await self._graph.read("approvals_to_follow", limit=limit, cluster=self._cluster)
-        return tuple(approval_of(row["a"]) for row in rows)
+        rows = await self._graph.read("approvals_to_follow", limit=limit, cluster=self._cluster, format=FORMAT)
+        return tuple(readable(self._graph.unreadable, "approval", (row["a"] for row in rows), approval_of))
 
     async def followed(self, approval_id: str) -> None:
         """See the port."""

@@ -16,6 +16,7 @@ from services.graph.connect import Graph, Row
 from services.graph.decision_rows import Inputs, decision_of, open_incident_of, state_of, upsert_row
 from services.graph.execution_rows import approval_row, execution_row
 from services.graph.executions import stories
+from services.graph.formats import FORMAT, readable
 from services.graph.identity import rids
 from services.graph.values import instant, moment
 from services.records import DecisionRecord, DecisionState, OpenIncident, Repeat, Story
@@ -56,12 +57,20 @@ class Neo4jDecisionLedger:
     async def open_incidents(self, fingerprints: Sequence[str]) -> Mapping[str, OpenIncident]:
         """See the port; one query."""
         rows = await self._graph.read("incidents_newest", fingerprints=list(dict.fromkeys(fingerprints)))
-        return {row["fingerprint"]: open_incident_of(row["d"], row["e"]) for row in rows}
+        known = ({**row["d"], "_fingerprint": row["fingerprint"], "_execution": row["e"]} for row in rows)
+        found = readable(
+            self._graph.unreadable,
+            "decision",
+            known,
+            lambda row: (row["_fingerprint"], open_incident_of(row, row["_execution"])),
+        )
+        return dict(found)
 
     async def open_alerts(self, alert_keys: Sequence[str]) -> Mapping[str, DecisionState]:
         """See the port; one query."""
         rows = await self._graph.read("decisions_open_alerts", alert_keys=list(dict.fromkeys(alert_keys)))
-        return {row["alert_key"]: state_of(row["d"]) for row in rows}
+        known = ({**row["d"], "_alert_key": row["alert_key"]} for row in rows)
+        return dict(readable(self._graph.unreadable, "decision", known, lambda row: (row["_alert_key"], state_of(row))))
 
     async def record(self, batch: Sequence[DecisionRecord | Repeat]) -> None:
         """See the port; one statement, in the order of ``TOGETHER``, and what is told of it."""
@@ -134,16 +143,25 @@ class Neo4jDecisionLedger:
 
     async def waiting_due(self, now: datetime, limit: int, hold_seconds: float = 30) -> Sequence[DecisionRecord]:
         """See the port."""
-        parameters = {"now": now, "limit": limit, "hold_seconds": hold_seconds, "cluster": self._cluster}
+        parameters = {
+            "now": now,
+            "limit": limit,
+            "hold_seconds": hold_seconds,
+            "cluster": self._cluster,
+            "format": FORMAT,
+        }
         (rows,) = await self._graph.write(("decisions_due", parameters))
-        return sorted((decision_of(row["d"]) for row in rows), key=lambda d: d.next_check_at or now)
+        return sorted(self._readable(rows), key=lambda d: d.next_check_at or now)
 
     async def waiting_for(self, events: Sequence[tuple[str, str]]) -> Sequence[DecisionRecord]:
         """See the port; one query."""
         if not events:
             return ()
         asked = [{"tenant": tenant, "event_id": event} for tenant, event in dict.fromkeys(events)]
-        return tuple(decision_of(row["d"]) for row in await self._graph.read("decisions_waiting_for", events=asked))
+        return tuple(self._readable(await self._graph.read("decisions_waiting_for", events=asked)))
+
+    def _readable(self, rows: Sequence[Row]) -> list[DecisionRecord]:
+        return readable(self._graph.unreadable, "decision", (row["d"] for row in rows), decision_of)
 
     async def close(self, alert_keys: Sequence[str], at: datetime) -> Sequence[str]:
         """See the port."""

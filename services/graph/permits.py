@@ -13,6 +13,7 @@ from safety.trail import PIPELINE, SYSTEM, Entry, EntryKind
 from services.audit.owners import owners
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
+from services.graph.formats import FORMAT
 from services.graph.values import from_millis
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,7 +61,7 @@ def _told(kind: EntryKind, execution_id: str, incident_id: str, **facts: Any) ->
 
 
 def _parameters(execution_id: str, holder: str, lease_seconds: float) -> dict[str, Any]:
-    return {"execution_id": execution_id, "holder": holder, "lease_ms": round(lease_seconds * 1000)}
+    return {"execution_id": execution_id, "holder": holder, "lease_ms": round(lease_seconds * 1000), "format": FORMAT}
 
 
 def _answer(execution_id: str, rows: Sequence[Mapping[str, Any]]) -> Claim | str:

@@ -10,6 +10,7 @@ from safety.approvals import Approval
 from services.approvals.surface import Shown, Spot, Standing
 from services.graph.connect import Graph
 from services.graph.execution_rows import approval_of
+from services.graph.formats import readable
 
 
 class Neo4jPlaces:
@@ -28,7 +29,7 @@ class Neo4jPlaces:
         rows = await self._graph.read(
             "places_unasked", surface=surface, cluster=self._cluster, now=datetime.now(UTC), limit=limit
         )
-        return [approval_of(row["a"]) for row in rows]
+        return readable(self._graph.unreadable, "approval", (row["a"] for row in rows), approval_of)
 
     async def standing(self, surface: str, limit: int) -> Sequence[Standing]:
         """See the port."""

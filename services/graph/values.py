@@ -56,8 +56,8 @@ def pack(adapter: TypeAdapter[T], value: T) -> str:
 
 
 def unpack(adapter: TypeAdapter[T], text: str | None, missing: T) -> T:
-    """A typed value from JSON text; ``missing`` when there is none."""
-    return missing if text is None else adapter.validate_json(text)
+    """A typed value from JSON text; ``missing`` when there is none. Fields of a newer release are left out."""
+    return missing if text is None else adapter.validate_json(text, extra="ignore")
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from services.approvals.ports import Told
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
 from services.graph.execution_rows import approval_of
+from services.graph.formats import readable
 from services.graph.values import instant, moment
 
 _BYPASSED_LATELY = timedelta(days=1)
@@ -74,7 +75,10 @@ class Neo4jNotices:
     async def open(self, now: datetime) -> Sequence[tuple[Approval, frozenset[str]]]:
         """See the port."""
         rows = await self._graph.read("notices_open", cluster=self._cluster, now=now, since=now - _BYPASSED_LATELY)
-        return [(approval_of(row["a"]), frozenset(row["done"])) for row in rows]
+        asked = ({**row["a"], "_done": row["done"]} for row in rows)
+        return readable(
+            self._graph.unreadable, "approval", asked, lambda row: (approval_of(row), frozenset(row["_done"]))
+        )
 
     async def take(self, key: str, approval: Approval, holder: str, seconds: float) -> bool:
         """See the port."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 from pydantic import ValidationError
 
-from executor.errors import Fenced, HandedOver, LeaseLost, Paused, RemediationError
+from executor.errors import Fenced, HandedOver, LeaseLost, Paused, Unavailable
 from executor.failpoints import Failpoint, reach
 from executor.keyed import Job, KeyedRunner
 from executor.model import ExecutionRecord, Outcome, Status
@@ -180,13 +180,14 @@ class Worker:
         self._progress = progress
         self._keyed = KeyedRunner(max_concurrent)
         self._queued: set[str] = set()
+        self._crashed: dict[str, Exception] = {}
         self._stopping = False
 
     async def on_requests(self, batch: Sequence[Inbound]) -> None:
         """Kafka's copy of the requests. The claim makes each run once, however often it is heard of."""
         for message in batch:
             try:
-                request = RequestMessage.model_validate_json(message.value or b"")
+                request = RequestMessage.model_validate_json(message.value or b"", extra="ignore")  # of a newer release
             except ValidationError as error:
                 log.warning("request.unreadable", offset=message.offset, partition=message.partition, error=str(error))
                 continue
@@ -208,6 +209,17 @@ class Worker:
         """An execution that dies of a surprise is logged here; its lease runs out and the sweeper takes it up."""
         self._keyed.submit(target_key, job).add_done_callback(_log_surprise)
 
+    async def _resume(self, permit: Permit) -> None:
+        try:
+            await self._run(permit, None, None, resumed=True)
+        except Unavailable:
+            raise  # a server is away: nothing is wrong with the execution
+        except Exception as error:
+            self._crashed[permit.execution_id] = error
+            raise
+        finally:
+            self._queued.discard(permit.execution_id)
+
     async def _redeem_and_run(self, request: RequestMessage, recorded: ExecutionRecord | None) -> None:
         try:
             reach(Failpoint.REQUEST_TAKEN, request.execution_id)
@@ -225,17 +237,30 @@ class Worker:
         finally:
             self._queued.discard(request.execution_id)
 
-    async def adopt(self, execution_ids: Sequence[str]) -> None:
-        """Take over executions whose holder is gone. One that cannot be taken over does not keep others waiting."""
+    async def adopt(self, execution_ids: Sequence[str]) -> Mapping[str, Exception]:
+        """Take over executions whose holder is gone. One that cannot be taken over does not keep others waiting.
+
+        Returns:
+            Those that cannot be taken over, and those that died of a surprise when they were, with what it was.
+        """
+        failed, self._crashed = self._crashed, {}
         for execution_id in execution_ids:
             if self._stopping or execution_id in self._holding or execution_id in self._queued:
                 continue
+            if execution_id in failed:
+                continue
             try:
                 await self._adopt(execution_id)
-            except RemediationError as error:
+            except Unavailable as error:
                 log.warning("adoption.failed", execution_id=execution_id, error=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are taken over
+                failed[execution_id] = error
+        return failed
 
     async def _adopt(self, execution_id: str) -> None:
+        # Read first: who claims what it cannot read keeps it from whoever can.
+        if await self._journal.load(execution_id) is None:
+            return
         began = self._clock.monotonic()
         answer = await adopt(self._permits, execution_id, holder=self._holder, lease_seconds=self._lease)
         if isinstance(answer, Refusal):
@@ -246,12 +271,6 @@ class Worker:
         self._queued.add(execution_id)
         self._holding.take(answer, began)
         self._queue(answer.target_key, partial(self._resume, answer))
-
-    async def _resume(self, permit: Permit) -> None:
-        try:
-            await self._run(permit, None, None, resumed=True)
-        finally:
-            self._queued.discard(permit.execution_id)
 
     def _as_claimed(self, permit: Permit, recorded: ExecutionRecord | None) -> ExecutionRecord | None:
         """What the journal would say of an execution that was claimed just now; None when it has to be asked.

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from executor.errors import Unreadable
 from executor.failpoints import Failpoint, reach
 from executor.model import ExecutionRecord, Status
 from executor.ports import Clock, Hooks
@@ -63,6 +64,7 @@ class ApprovalDesk:
         self._runbook = runbook
         self._clock = clock
         self._hooks = hooks
+        self._told: set[tuple[str, str]] = set()
 
     async def sweep(self) -> None:
         """Expire what nobody answered, carry out what was answered."""
@@ -79,6 +81,11 @@ class ApprovalDesk:
         """Carry out one answer. One that cannot be carried out now must not keep the others waiting."""
         try:
             await self._follow(approval, now)
+        except Unreadable as error:
+            if (approval.id, str(error)) not in self._told:
+                self._told.add((approval.id, str(error)))
+                log.error("record.unreadable", kind="approval", id=approval.id, why=str(error))  # noqa: TRY400 - in words
+                self._hooks.event("record.unreadable", kind="approval")
         except Exception as error:  # noqa: BLE001 - whatever it was, it stays to be followed and is tried again
             log.warning(
                 "approval.not_followed",

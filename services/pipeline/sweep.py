@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from executor.errors import Permanent
 from executor.failpoints import Failpoint, reach
-from executor.ports import Clock
+from executor.model import ExecutionRecord
+from executor.ports import Clock, Hooks
 from safety.ports import Gate
 from services.intake.contracts import RequestMessage
 from services.kafka.model import Publisher
 from services.pipeline.act import Worker
+from services.pipeline.aside import SetAside
 from services.pipeline.cases import again
 from services.pipeline.commit import Committer
 from services.pipeline.decide import Decider
@@ -55,6 +60,7 @@ class OrphanCare:
         topics: Topics,
         clock: Clock,
         worker: Worker | None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._executions = executions
         self._gate = gate
@@ -62,25 +68,36 @@ class OrphanCare:
         self._topics = topics
         self._clock = clock
         self._worker = worker
+        self._aside = SetAside(clock, hooks)
 
     async def sweep(self) -> None:
-        """Publish again, abort, adopt."""
-        orphans = await self._executions.orphans()
+        """Publish again, abort, adopt. One that cannot be read or carried on is put aside, and stops nobody."""
+        orphans = await self._executions.orphans(skip=self._aside.names())
         await self._republish(orphans.republish)
         for execution_id in await self._executions.abort_expired(orphans.expired):
             log.warning("permit.expired", execution_id=execution_id)
             reach(Failpoint.PERMIT_ABORTED, execution_id)
-            if record := await self._executions.load(execution_id):
+            # Unreadable, its reservation lapses by itself.
+            if record := await self._load(execution_id):
                 await self._gate.cancel(execution_id, record.plan.target_key)
         if self._worker and orphans.adopt:
-            await self._worker.adopt(orphans.adopt)
+            for execution_id, error in (await self._worker.adopt(orphans.adopt)).items():
+                self._aside.put(execution_id, error)
+
+    async def _load(self, execution_id: str) -> ExecutionRecord | None:
+        """The record, or None when there is none, or none that could be read."""
+        try:
+            return await self._executions.load(execution_id)
+        except Permanent as error:
+            self._aside.put(execution_id, error)
+            return None
 
     async def _republish(self, execution_ids: Sequence[str]) -> None:
         """A crash between the record and the publication lost the request; the permit still holds.
 
         Unless its reservation lapsed before the decision was durable: then it is left to expire.
         """
-        records = [record for number in execution_ids if (record := await self._executions.load(number))]
+        records = [record for number in execution_ids if (record := await self._load(number))]
         lapsed = set(await self._gate.confirm([(record.id, record.plan.target_key) for record in records]))
         for record in (one for one in records if one.id not in lapsed):
             request = RequestMessage(
@@ -104,3 +121,62 @@ async def sweep(duties: Sequence[tuple[str, Duty]]) -> None:
             await duty()
         except Exception as error:  # noqa: BLE001 - whatever it was, the other duties must be done
             log.warning("sweep.failed", duty=name, error=str(error), error_type=type(error).__name__)
+
+
+class Sweeper:
+    """Does duties again and again. One that takes long does not keep the others from being done.
+
+    Args:
+        duties: in the order in which they are done.
+        patience_seconds: how long the others wait for a duty; then it goes on beside them.
+        deadline_seconds: a duty that takes longer is given up and begun anew. What it did stands: it could have died.
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        duties: Sequence[tuple[str, Duty]],
+        *,
+        patience_seconds: float = 10,
+        deadline_seconds: float = 300,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._duties = tuple(duties)
+        self._monotonic = monotonic
+        self._patience = patience_seconds
+        self._deadline = deadline_seconds
+        self._under_way: dict[str, tuple[asyncio.Task[None], float]] = {}
+
+    async def once(self) -> None:
+        """Do each duty that is not still under way; returns when all are done or go on beside the others."""
+        for name, duty in self._duties:
+            if name in self._under_way:
+                await self._look_after(name)
+                continue
+            task = asyncio.create_task(sweep([(name, duty)]), name=f"sweep-{name}")
+            self._under_way[name] = (task, self._monotonic())
+            await asyncio.wait([task], timeout=self._patience)
+            if task.done():
+                del self._under_way[name]
+            else:
+                log.warning("sweep.slow", duty=name, waited_seconds=self._patience)
+
+    async def close(self) -> None:
+        """End what is still under way."""
+        tasks = [task for task, _ in self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._under_way.clear()
+
+    async def _look_after(self, name: str) -> None:
+        task, began = self._under_way[name]
+        if not task.done():
+            if self._monotonic() - began < self._deadline:
+                return
+            log.error("sweep.given_up", duty=name, deadline_seconds=self._deadline)
+            task.cancel()
+            await asyncio.wait([task], timeout=self._patience)
+            if not task.done():
+                return
+        del self._under_way[name]

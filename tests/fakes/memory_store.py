@@ -342,10 +342,12 @@ class MemoryStore(MemoryApprovalStore):
         ]
         return sum(record.verdict is Verdict.VERIFIED for record in ended), len(ended)
 
-    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15) -> Orphans:
+    async def orphans(self, limit: int = 100, unclaimed_seconds: float = 15, skip: Sequence[str] = ()) -> Orphans:
         now = self.now()
         found: dict[str, list[str]] = {"republish": [], "expired": [], "adopt": []}
         for name, known in self.executions.items():
+            if name in skip:
+                continue
             if known.record.status is Status.PERMITTED:
                 if known.expires_at is None or known.expires_at <= now:
                     found["expired"].append(name)

@@ -100,7 +100,7 @@ class Recorder:
         self.held = asyncio.Event()
 
     def parts(self) -> Any:
-        execution = SimpleNamespace(heartbeat_seconds=0.01, sweep_seconds=0.01)
+        execution = SimpleNamespace(heartbeat_seconds=0.01, sweep_seconds=0.01, sweep_deadline_seconds=60)
         settings = SimpleNamespace(execution=execution, runbooks=SimpleNamespace(watch=True))
         catalog = SimpleNamespace(watch=self.watch, count=lambda: 3, remarks=())
         return SimpleNamespace(settings=settings, bus=self, catalog=catalog, history=None)
