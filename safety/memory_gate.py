@@ -29,14 +29,20 @@ class HandClock:
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self.moment = start
+        self._elapsed = 0.0
 
     def now(self) -> datetime:
         """Where it stands."""
         return self.moment
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass; less than none sets the wall clock back."""
         self.moment += timedelta(seconds=seconds)
+        self._elapsed += max(0.0, seconds)
+
+    def monotonic(self) -> float:
+        """How much time has passed."""
+        return self._elapsed
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class MemoryGate:
         self.away = False
         self._last_token = 0
         self._unbacked: set[str] = set()
-        self._owed: dict[str, tuple[str, float, datetime]] = {}
+        self._owed: dict[str, tuple[str, float, float]] = {}
         self._places: dict[str, Place] = {}
 
     def empty(self) -> None:
@@ -275,14 +281,14 @@ class MemoryGate:
     async def release(self, execution_id: str, target_key: str, cooldown_seconds: float) -> None:
         """Free the target and start its cooldown."""
         milliseconds(cooldown_seconds)
-        self._owed[execution_id] = (target_key, cooldown_seconds, self._wall.now())
+        self._owed[execution_id] = (target_key, cooldown_seconds, self._wall.monotonic())
         self._pay()
 
     def _pay(self) -> None:
         if self.away:
             return
         for execution_id, (target_key, cooldown, since) in self._owed.items():
-            left = max(0.0, cooldown - (self._wall.now() - since).total_seconds())
+            left = max(0.0, cooldown - (self._wall.monotonic() - since))
             self._release(execution_id, target_key, milliseconds(left))
         self._owed.clear()
 

@@ -19,6 +19,10 @@ class Clock(Protocol):
         """Wall clock, UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds that never go back and that nobody can set."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

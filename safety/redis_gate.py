@@ -70,7 +70,7 @@ class RedisGate:
         self._switch = RedisPauses(self._wire.plain, self._keys, clock, pauses)
         self._filling = asyncio.Lock()
         self._places: OrderedDict[str, Place] = OrderedDict()
-        self._owed: dict[str, tuple[str, float, datetime]] = {}
+        self._owed: dict[str, tuple[str, float, float]] = {}
         self._unbacked: OrderedDict[str, None] = OrderedDict()
         self._last_token = 0
 
@@ -170,7 +170,7 @@ class RedisGate:
         With the store away this is owed and done before the next question; until then the lease locks the target.
         """
         milliseconds(cooldown_seconds)
-        self._owed[execution_id] = (target_key, cooldown_seconds, self._clock.now())
+        self._owed[execution_id] = (target_key, cooldown_seconds, self._clock.monotonic())
         await self._pay()
 
     async def _pay(self) -> None:
@@ -181,7 +181,7 @@ class RedisGate:
             except GateUnavailable:
                 return
             if keys:
-                left = max(0.0, cooldown - (self._clock.now() - since).total_seconds())
+                left = max(0.0, cooldown - (self._clock.monotonic() - since))
                 results = await self._wire.run([self._calls.release(execution_id, keys, left)])
                 if isinstance(results[0], Exception):
                     return

@@ -55,6 +55,9 @@ class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def monotonic(self) -> float:
+        return time.monotonic()
+
 
 def _most(decisions: int) -> dict[str, int]:
     """More than a bucket of each axis gets in one round."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
-from fakes.gate_rigs import SETTINGS, RedisRig, approval, request
+from fakes.gate_rigs import SETTINGS, RedisRig, Wall, approval, request
 from fakes.sick_redis import Wire
 from redis.asyncio import Redis
 
@@ -24,6 +24,9 @@ TARGET = "prod/shop/Deployment/cart"
 class WallClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 @pytest.fixture
@@ -77,6 +80,27 @@ async def test_a_release_with_the_wire_cut_is_done_when_it_is_mended(wired, rig)
     (answer,) = await gate.ask([request("e2")])
     assert isinstance(answer, Refusal)
     assert answer.check == "cooldown"
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+async def test_a_clock_that_jumps_while_a_release_is_owed_neither_ends_nor_prolongs_the_cooldown(stack, rig, jump):
+    """The wall clock is set by an hour while the store is away: what is left of ten minutes is some ten minutes."""
+    parts = urlsplit(stack.redis_url)
+    async with Wire(parts.hostname, parts.port) as wire:
+        client = Redis.from_url(stack.redis_url.replace(f":{parts.port}", f":{urlsplit(wire.url).port}"))
+        wall = Wall(WallClock())
+        gate = RedisGate(client, SETTINGS, wall, prefix=rig.prefix, timeout_seconds=0.3)
+        await gate.ask([request("e1")])
+        wire.cut()
+        await gate.release("e1", TARGET, 600)
+        wall.jump(jump)
+        wire.mend()
+        (answer,) = await gate.ask([request("e2")])
+        assert isinstance(answer, Refusal)
+        assert answer.check == "cooldown"
+        cooling = await rig.redis.hget(f"{rig.prefix}{{acme}}:target:{TARGET}", "cooling")
+        assert 500 < int(cooling) / 1000 - time.time() < 601
+        await client.aclose()
 
 
 async def test_a_permit_given_without_the_store_needs_no_confirmation(wired):

@@ -52,13 +52,17 @@ def approval(plan_hash: str = "hash-1") -> GrantedApproval:
 class Wall:
     """The clock of one process, which may be wrong."""
 
-    def __init__(self, right: HandClock) -> None:
+    def __init__(self, right: Clock) -> None:
         self._right = right
         self._shift = timedelta(0)
 
     def now(self) -> datetime:
         """What the process believes."""
         return self._right.now() + self._shift
+
+    def monotonic(self) -> float:
+        """What nobody can set."""
+        return self._right.monotonic()
 
     def jump(self, seconds: float) -> None:
         """Somebody sets it."""
