@@ -15,6 +15,9 @@ from services.bootstrap.acting import asked_elsewhere, make_worker, world
 from services.bootstrap.deciding import make_decider, make_permits
 from services.bootstrap.noticing import make_notices
 from services.bootstrap.parts import Parts, Role
+from services.changes.origins import from_git
+from services.changes.telling import ChangeTeller
+from services.graph.changes import Neo4jChanges
 from services.graph.schedules import Neo4jScheduleState
 from services.intake.settings import IntakeSettings
 from services.kubernetes.recent import RecentReads
@@ -62,7 +65,11 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         asked=questions.ask,
         suggested=questions.suggest,
     )
-    duties: list[tuple[str, Duty]] = [("versions", parts.catalog.follow), ("policies", parts.policies.follow)]
+    duties: list[tuple[str, Duty]] = [
+        ("versions", parts.catalog.follow),
+        ("policies", parts.policies.follow),
+        ("changes", make_changes(parts)),
+    ]
     if parts.autonomy:
         duties.append(("autonomy", parts.autonomy.sweep))
     if parts.freezes.calendars:
@@ -100,6 +107,17 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
     if Role.SCHEDULE in roles:
         duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))
+
+
+def make_changes(parts: Parts) -> Duty:
+    """Tells the audit trail which policies and runbooks came into force."""
+    teller = ChangeTeller(Neo4jChanges(parts.graph, parts.settings.redis.prefix), from_git, parts.holder)
+
+    async def sweep() -> None:
+        await teller.tell(parts.policies.in_force)
+        await teller.tell(parts.catalog.loaded)
+
+    return sweep
 
 
 def make_guard(parts: Parts) -> Guard:

@@ -40,6 +40,7 @@ _LISTS = frozenset(
         "touched",
         "statuses",
         "severities",
+        "files",
     }
 )
 _MAPS = frozenset({"facts", "climber", "standing", "move", "token"})

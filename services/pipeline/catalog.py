@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import structlog
@@ -19,6 +20,8 @@ from runbooks.mapping_files import MappingFiles, check_mappings
 from runbooks.model import LoadedRunbook
 from runbooks.subject import Actions
 from safety.model import Refusal
+from safety.trail import EntryKind
+from services.changes.telling import FilesInForce
 from services.pipeline.reviewing import refusal_of, reviewed_only
 from services.pipeline.standings import InForce, Key, Known, Settled, in_force, key_of, settled, wanted
 from services.records import RunbookUse
@@ -63,6 +66,7 @@ class Catalog:
         self._known: Known | None = None if versions else Known()
         self._in_force = InForce((), MappingProxyType({}), MappingProxyType({}))
         self._index = RunbookIndex(())
+        self._loaded = FilesInForce("runbooks", EntryKind.RUNBOOK_CHANGED, {})
         self._build()
 
     @property
@@ -78,6 +82,11 @@ class Catalog:
     def runbooks(self) -> Mapping[str, LoadedRunbook]:
         """The runbooks in force by id: those that steps can call."""
         return self._in_force.single
+
+    @property
+    def loaded(self) -> FilesInForce:
+        """The runbooks of the folders, whichever versions are in force; the same object until a file changes."""
+        return self._loaded
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -255,6 +264,10 @@ class Catalog:
     def _take(self, changes: Changes) -> None:
         """Put the new snapshot in force, and say loudly what was refused: its last good version stays."""
         self._build()
+        known = self._folder.current.runbooks
+        hashes = {name: one.sha for name, one in known.items()}
+        paths = {name: one.path for name, one in known.items() if one.path}
+        self._loaded = replace(self._loaded, hashes=hashes, paths=paths)
         for rejected in changes.rejected:
             log.error("runbook.rejected", why=str(rejected))
         log.info(

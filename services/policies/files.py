@@ -18,11 +18,14 @@ from runbooks.shape import shape_findings
 from runbooks.yaml_source import Source, parse_yaml
 from safety.policies import LIMIT, Policy, PolicySet, clashes, limits_of_policies, looser
 from safety.policy import PolicySettings
+from safety.trail import EntryKind
+from services.changes.telling import FilesInForce
 from services.config_files import ConfigError
 from services.policies.model import PoliciesFile, PolicyModel
 
 log = structlog.get_logger(__name__)
 
+NAME = "policies"
 _VERSION_DIGITS = 12
 
 
@@ -41,10 +44,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A file that can be used: its policies with the place of each, and what is remarkable."""
+    """A file that can be used: its policies with the place of each, and the SHA-256 of its bytes."""
 
     path: Path | None
     policies: tuple[Policy, ...]
+    sha: str = ""
 
 
 def load_policies(text: str | bytes, terms: Terms, path: Path | None = None) -> PolicyFile:
@@ -65,7 +69,7 @@ def load_policies(text: str | bytes, terms: Terms, path: Path | None = None) -> 
         one.as_policy(version_of(one), f"{path or '<policies>'}:{_line(source, number)}")
         for number, one in enumerate(content.policies)
     )
-    return PolicyFile(path, policies)
+    return PolicyFile(path, policies, hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest())
 
 
 def version_of(policy: PolicyModel) -> str:
@@ -182,6 +186,12 @@ class PolicyFiles:
         self._kept = KeptFiles(lambda path: read_policies(path, terms))
         self._together: tuple[Finding, ...] = ()
         self._current = PolicySet((), terms.settings)
+        self._in_force = FilesInForce(NAME, EntryKind.POLICY_CHANGED, {})
+
+    @property
+    def in_force(self) -> FilesInForce:
+        """The files behind the policies in force; the same object until they change."""
+        return self._in_force
 
     @property
     def current(self) -> PolicySet:
@@ -207,11 +217,27 @@ class PolicyFiles:
         """Read what changed; gives whether anything did."""
         if not self._kept.reload(policy_files(self._paths)):
             return False
-        good = [policy for file in self._kept.good for policy in file.policies]
+        files = self._kept.good
+        good = [policy for file in files for policy in file.policies]
         self._together = tuple(check_together(good))
         if not self._together:
             self._current = PolicySet(good, self._terms.settings)
+            self._in_force = self._named(files)
         return True
+
+    def _named(self, files: Sequence[PolicyFile]) -> FilesInForce:
+        """The files by names that are the same wherever the folders are; of two with one name both count."""
+        hashes: dict[str, str] = {}
+        paths: dict[str, Path] = {}
+        for file in files:
+            if file.path is None:
+                continue
+            folder = next((one for one in self._paths if one in file.path.parents), file.path.parent)
+            name = file.path.relative_to(folder).as_posix()
+            while name in hashes:
+                name += "+"
+            hashes[name], paths[name] = file.sha, file.path
+        return FilesInForce(NAME, EntryKind.POLICY_CHANGED, hashes, paths)
 
     async def follow(self) -> None:
         """Take changed files into force, and say what was refused. A duty of the sweeper."""

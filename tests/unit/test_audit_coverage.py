@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 WRITING = [name for name in loader.query_names() if loader.writes(name)]
 TOLD_BY_A_CALLER = {
     # What is no write of the graph's own: whoever notices it calls the port.
-    *("access.login", "access.denied", "override.used", "policy.changed", "runbook.changed"),
+    *("access.login", "access.denied", "override.used"),
     *("token.created", "token.revoked", "autonomy.changed", "segment.begun"),
 }
 
