@@ -90,6 +90,11 @@ _PATTERNS: Mapping[str, Callable[[str], str]] = {
 """What well-known secrets look like, by letters (lower case) without which they cannot occur."""
 
 _ANCHORS = tuple(_PATTERNS)
+_IN_PROSE = frozenset({"bearer ", "basic "})
+_CREDENTIAL = re.compile(
+    rf"(?i:\b(?:bearer|basic))\s+{_PLAIN_VALUE}(?=[A-Za-z0-9._~+/=-]*(?:[0-9+/=]|[a-z][A-Z]))[A-Za-z0-9._~+/=-]{{8,}}"
+)
+"""Words of prose follow these as well; masking them does no harm, refusing what holds them would."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -126,6 +131,23 @@ class Masker:
         for mask in dict.fromkeys(_PATTERNS[_ANCHORS[index]] for index in sorted({match[0] for match in matches})):
             text = mask(text)
         return text
+
+    def holds_known(self, text: str) -> bool:
+        """Whether a text holds a value that was registered, in whatever form; how things look does not count."""
+        return self._without_values(text) != text
+
+    def holds_secret(self, text: str) -> bool:
+        """Whether a text holds a registered value or what looks like a secret; prose such as "basic checks" is none."""
+        if self.holds_known(text):
+            return True
+        matches = self._anchors.find_matches_as_indexes(_searchable(text.lower()), overlapping=True)
+        for anchor in {_ANCHORS[match[0]] for match in matches}:
+            if anchor in _IN_PROSE:
+                if _CREDENTIAL.search(text):
+                    return True
+            elif _PATTERNS[anchor](text) != text:
+                return True
+        return False
 
     def _without_values(self, text: str) -> str:
         if not self._known:

@@ -25,9 +25,18 @@ _VERSION = "v1"
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _PARTS = 4
 
+WITHHELD = "withheld"
+"""Stands in the place of an envelope where there was no key."""
+NEEDS_KEY = "secrets.encryption names the key that would encrypt it"
+"""Advice."""
+
 
 class SealError(Permanent):
     """What was encrypted cannot be read: its key is missing or another one, or it was changed."""
+
+
+class Unkept(Permanent):
+    """What would have to be kept holds a secret, and no key is set that could encrypt it."""
 
 
 class BadKey(ValueError):
@@ -112,20 +121,36 @@ def read_key(text: str) -> bytes:
 class Sealer:
     """What the graph's rows do with texts that hold secrets: mask what is shown, and encrypt what is needed whole.
 
-    Without keys such a text stays as it is: the way back needs it.
+    Without keys such a text is not stored: who would have to store one asks first, and is refused.
 
     Attributes:
         ring: None while no key is set.
+        keep_lookalikes: without a key, texts are stored that hold what only looks like a secret.
     """
 
     def __init__(self, masks: Masker) -> None:
         self._masks = masks
         self.ring: KeyRing | None = None
+        self.keep_lookalikes = False
 
-    def kept(self, text: str, about: str) -> tuple[str, str | None]:
-        """How JSON is stored: what everybody may read, and the envelope; None where it holds nothing secret."""
-        if self.ring is None:
+    def keepable(self, text: str) -> bool:
+        """Whether JSON may be stored: there is a key, or nothing in it is a secret."""
+        return self.ring is not None or not self._holds_secret(text)
+
+    def kept(self, text: str, about: str, *, stored: bool = False) -> tuple[str, str | None]:
+        """How JSON is stored: what everybody may read, and the envelope; None where it holds nothing secret.
+
+        Without a key the envelope of a text with a secret is ``WITHHELD``: the text cannot be had again.
+
+        Args:
+            text: JSON.
+            about: what it belongs to.
+            stored: it was written before, when nothing in it was a secret, and is only written again.
+        """
+        if self.ring is None and stored:
             return text, None
+        if self.ring is None:
+            return (self._masks.json(text), WITHHELD) if self._holds_secret(text) else (text, None)
         shown = self._masks.json(text)
         return (text, None) if shown == text else (shown, self.ring.seal(text, about))
 
@@ -133,13 +158,18 @@ class Sealer:
         """The text as it was.
 
         Raises:
-            SealError: it is encrypted, and cannot be read here.
+            SealError: it is encrypted, and cannot be read here, or it was not stored.
         """
         if envelope is None:
             return shown
+        if envelope == WITHHELD:
+            raise SealError(f"{about} holds a secret and was stored without it: {NEEDS_KEY}")
         if self.ring is None:
             raise SealError(f"{about} is encrypted with the key {key_id_of(envelope)!r}: set secrets.encryption")
         return self.ring.open(envelope, about)
+
+    def _holds_secret(self, text: str) -> bool:
+        return self._masks.holds_known(text) if self.keep_lookalikes else self._masks.holds_secret(text)
 
 
 sealer = Sealer(masker)

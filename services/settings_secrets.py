@@ -76,7 +76,12 @@ class AwsSettings(Group):
 class EncryptionSettings(Group):
     """Encryption of what must be kept as it is and holds secrets: prior states for rollback, inputs for replay."""
 
-    active: str = Field("", description="Id of the key that encrypts; empty: such texts are kept as they are")
+    active: str = Field("", description="Id of the key that encrypts; empty: what holds a secret is not kept")
+    without_key: Literal["refuse", "keep"] = Field(
+        "refuse",
+        description="Without a key: refuse plans and steps whose prior state holds what looks like a secret, or keep "
+        "it in clear text. Values that are known as secrets are refused in any case",
+    )
     keys: dict[str, str] = Field(
         {},
         description="Where each key is, by id: `file:PATH`, `env:NAME` or `secret:NAME`; 32 bytes, base64. Old keys "

@@ -35,6 +35,7 @@ from services.pipeline.vetting import Vetting, not_asked
 from services.plugins import all_actions
 from services.rbac.accounts import account_of, account_rules
 from services.rbac.missing import MissingRights, Reviewer
+from services.sealing import sealer
 
 
 def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
@@ -81,7 +82,7 @@ def make_vetting(parts: Parts, acting: World) -> Vetting:
 
     asks = parts.settings.kubernetes.check_rights
     missing = MissingRights(all_actions(), reviewer) if asks else not_asked
-    return Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks, missing)
+    return Vetting(parts.reviewed.refused if parts.reviewed.asks else nobody_asks, missing, sealer.keepable)
 
 
 async def rehearse(acting: World, plan: Plan) -> str:

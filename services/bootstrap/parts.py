@@ -193,6 +193,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
         authenticator = await stack.enter_async_context(vouching)
         sealer.ring = await read_keys(settings.secrets.encryption, os.environ, secrets.store, masker.register)
+        sealer.keep_lookalikes = settings.secrets.encryption.without_key == "keep"
         journal = Neo4jJournal(graph)
         stack.push_async_callback(journal.close)
         known = action_schemas(all_actions())

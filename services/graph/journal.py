@@ -18,7 +18,7 @@ from services.audit.owners import owners
 from services.audit.trail import Neo4jTrail
 from services.graph.connect import Graph, Row
 from services.graph.errors import GraphRejected
-from services.graph.execution_rows import finish_facts, step_row
+from services.graph.execution_rows import finish_facts, refuse_unkept, step_row
 from services.graph.executions import Neo4jExecutionStore
 from services.graph.values import dump
 
@@ -62,15 +62,16 @@ class Neo4jJournal:
         return await self._executions.load(execution_id)
 
     async def intend(self, execution_id: str, epoch: int, step: StepRun) -> None:
-        """See the port. Raises Fenced, NotFound, GraphUnavailable, GraphRejected, as all writes do."""
+        """See the port. Raises Fenced, NotFound, GraphUnavailable, GraphRejected, as all writes do; also Unkept."""
+        refuse_unkept(step)
         await self._step(execution_id, epoch, step)
 
     async def outcome(self, execution_id: str, epoch: int, step: StepRun) -> None:
         """See the port."""
-        await self._step(execution_id, epoch, step)
+        await self._step(execution_id, epoch, step, intended=True)
 
-    async def _step(self, execution_id: str, epoch: int, step: StepRun) -> None:
-        row = {"step_id": step.id, "step": step_row(execution_id, step)}
+    async def _step(self, execution_id: str, epoch: int, step: StepRun, *, intended: bool = False) -> None:
+        row = {"step_id": step.id, "step": step_row(execution_id, step, intended=intended)}
         digest = row["step"]["digest"]  # type: ignore[index]  # a mapping of properties
 
         def tell(incident: str) -> Entry:

@@ -36,7 +36,7 @@ from services.pipeline.questions import SUGGESTED as MOMENT
 from services.pipeline.rehearsal import Rehearse, not_rehearsed, only_said
 from services.pipeline.rules import applying, asked_of_people, barred, bypasses, patience, reasons_of
 from services.pipeline.ruling import NO_RULING, PASSING, SUGGESTED, Ruling, Rulings
-from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, Vetting, denied
+from services.pipeline.vetting import MISSING_RIGHT, NO_VETTING, UNKEPT_SECRET, Vetting, denied
 from services.records import DecisionKind, DecisionRecord, RunbookUse
 
 EARLY: tuple[policy.Check, ...] = (freeze, policy.protected_namespaces, policy.confidence)
@@ -77,6 +77,7 @@ TEMPORARY_CHECKS = frozenset(
         *(UNREACHABLE, BLAST_UNKNOWN, LABELS_UNKNOWN, PRECONDITION, SKIPPED),
         *PASSING,
         MISSING_RIGHT,
+        UNKEPT_SECRET,
     }
 )
 """Checks whose no passes with time."""

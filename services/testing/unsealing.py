@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from services.sealing import KeyRing
+from services.sealing import WITHHELD, KeyRing
 
 Json = Mapping[str, Any]
 
 
 def unsealed(execution: Json, ring: KeyRing) -> Json:
-    """The execution with the plan and prior states as they were.
+    """The execution with the plan and prior states as they were; what was never stored stays masked.
 
     Args:
         execution: as exported, with its envelopes under ``sealed``.
@@ -29,11 +29,11 @@ def unsealed(execution: Json, ring: KeyRing) -> Json:
         return orjson.loads(ring.open(envelope, about))
 
     whole: dict[str, Any] = {key: value for key, value in execution.items() if key != "sealed"}
-    if sealed.get("plan"):
+    if sealed.get("plan") not in (None, "", WITHHELD):
         whole["plan"] = opened(sealed["plan"], f"plan of {execution['id']}")
     whole["steps"] = [
         {**step, "before": opened(envelopes[step["id"]], f"before of {step['id']}")}
-        if step["id"] in envelopes
+        if envelopes.get(step["id"], WITHHELD) != WITHHELD
         else step
         for step in execution["steps"]
     ]

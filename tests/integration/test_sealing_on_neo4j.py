@@ -11,7 +11,7 @@ from fakes.stores import real_store
 from services.graph.recorded import RecordedHistory
 from services.graph.sealed import rewrap
 from services.masking import Masker
-from services.sealing import KeyRing, Sealer, SealError
+from services.sealing import KeyRing, Sealer, SealError, Unkept
 from services.testing.unsealing import unsealed
 
 pytestmark = pytest.mark.stack
@@ -105,3 +105,29 @@ async def test_a_changed_envelope_is_an_error_and_never_a_plan(store, sealing):
     )
     with pytest.raises(SealError, match=record.id):
         await store.journal.load(record.id)
+
+
+async def test_without_a_key_the_graph_never_holds_a_secret(store, monkeypatch):
+    """Neither the plan nor a prior state; the step's intent is refused, and nothing of it is written."""
+    monkeypatch.setattr("services.graph.execution_rows.sealer", Sealer(Masker()))
+    problem = incident(signal())
+    record = execution(problem)
+    made = permitted(of=problem, execution=record)
+    await store.ledger.record([made])
+    claim = await store.permits.claim(record.id, record.plan.hash, "h", 30)
+    with pytest.raises(Unkept, match=r"secrets\.encryption"):
+        await store.journal.intend(record.id, claim.epoch, step_run(record.id, 0, before={"dsn": DSN}))
+    assert (await store.journal.load(record.id)).steps == ()
+    await store.journal.intend(record.id, claim.epoch, step_run(record.id, 0, before={"replicas": 3}))
+    assert (await store.journal.load(record.id)).steps[0].before == {"replicas": 3}
+
+    other = incident(signal())
+    second = execution(other)
+    plan = second.plan.model_copy(update={"context": {**second.plan.context, "dsn": DSN}})
+    await store.ledger.record([permitted(of=other, execution=second.model_copy(update={"plan": plan}))])
+    found = await store.graph.driver.execute_query(
+        "MATCH (e:RunbookExecution {id: $id}) RETURN properties(e) AS e", id=second.id
+    )
+    assert PASSWORD not in repr(found.records[0].data())
+    with pytest.raises(SealError, match="stored without it"):
+        await store.journal.load(second.id)

@@ -94,7 +94,7 @@ def api_of(url):
 async def cluster(url):
     transport = Transport(api_of(url), 5)
     try:
-        status, _ = await transport.exchange("GET", "/api/v1/pods", "pods", {"Authorization": "Bearer t"})
+        status, *_ = await transport.exchange("GET", "/api/v1/pods", "pods", {"Authorization": "Bearer t"})
     finally:
         await transport.close()
     if status != 200:

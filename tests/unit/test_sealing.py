@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from executor.model import StepRun, StepStatus
 from services.config_files import ConfigError
-from services.graph.execution_rows import _plan_facts, altered, record_of, step_of, step_row
+from services.graph.execution_rows import _plan_facts, altered, record_of, refuse_unkept, step_of, step_row
 from services.masking import Masker
-from services.sealing import BadKey, KeyRing, Sealer, SealError, key_id_of, read_key
+from services.pipeline.vetting import Vetting
+from services.sealing import WITHHELD, BadKey, KeyRing, Sealer, SealError, Unkept, key_id_of, read_key
 from services.secrets.keys import read_keys
 from services.settings_secrets import EncryptionSettings
 from services.testing.unsealing import unsealed
@@ -219,3 +220,108 @@ def test_an_exported_execution_is_opened_by_who_has_the_keys(sealing):
     with pytest.raises(SealError):
         unsealed({**exported, "id": "another"}, BOTH)
     assert replace(BOTH, active="2026-a").open(row["plan_sealed"], f"plan of {record.id}")
+
+
+@pytest.fixture
+def keyless(sealing):
+    """The rows of an installation that has no key."""
+    sealing.ring = None
+    return sealing
+
+
+def test_without_a_key_a_prior_state_with_a_secret_is_refused_before_the_step(keyless):
+    """The message names the setting; nothing of the value is in it."""
+    with pytest.raises(Unkept, match=r"secrets\.encryption") as caught:
+        refuse_unkept(step())
+    assert PASSWORD not in str(caught.value)
+    refuse_unkept(step().model_copy(update={"before": {"replicas": 3}}))
+    refuse_unkept(step().model_copy(update={"before": None}))
+
+
+def test_without_a_key_no_row_holds_a_secret_and_what_was_withheld_is_never_carried_out(keyless):
+    """Whatever comes to be written, the graph has stars, and the executor an error instead of them."""
+    row = step_row("x1", step())
+    assert PASSWORD not in orjson.dumps(row, default=str).decode()
+    with pytest.raises(SealError, match=r"before of x1/step/0 holds a secret.*secrets\.encryption"):
+        step_of(row)
+    record = sealed_plan()
+    facts = {**_plan_facts(record), "id": record.id, "status": "running"}
+    assert PASSWORD not in orjson.dumps(facts, default=str).decode()
+    with pytest.raises(SealError, match="stored without it"):
+        record_of(facts, ())
+    assert record_of(facts, (), shown=True).plan.context["dsn"] == "postgres://app:***@db/shop"
+
+
+def test_a_value_that_becomes_a_secret_under_way_does_not_spoil_the_way_back(monkeypatch):
+    """The intent was written when it was none; the outcome must not put stars in its place."""
+    masks = Masker()
+    made = Sealer(masks)
+    monkeypatch.setattr("services.graph.execution_rows.sealer", made)
+    run = step().model_copy(update={"before": {"value": "not-yet-a-secret"}})
+    refuse_unkept(run)
+    masks.register("not-yet-a-secret")
+    with pytest.raises(Unkept):
+        refuse_unkept(run)
+    assert step_of(step_row("x1", run, intended=True)).before == run.before
+
+
+async def test_without_a_key_a_plan_with_a_secret_is_refused_by_name_of_the_setting(keyless):
+    """At the gate, before anybody is asked and before anything is stored; with a key it passes."""
+    vetting = Vetting(keepable=keyless.keepable)
+    assert await vetting.after(execution(incident(signal())).plan, {}) is None
+    refusal = await vetting.after(sealed_plan().plan, {})
+    assert refusal.check == "unkept_secret"
+    assert "secrets.encryption" in refusal.message
+    assert "the incident" in refusal.message
+    assert PASSWORD not in refusal.message
+    plan = execution(incident(signal())).plan
+    first = plan.steps[0].model_copy(update={"params": {"dsn": f"postgres://app:{PASSWORD}@db/shop"}})
+    refusal = await vetting.after(plan.model_copy(update={"steps": (first, *plan.steps[1:])}), {})
+    assert f"step {first.name!r}" in refusal.message
+    keyless.ring = RING
+    assert await vetting.after(sealed_plan().plan, {}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["collect basic diagnostics", "the bearer approves", "key=value", "a secret=", "tokens"]
+)
+def test_prose_is_no_secret_that_stops_a_plan(text):
+    """Names of steps speak of tokens, too."""
+    assert Sealer(Masker()).keepable(json.dumps({"name": text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgres://app:{PASSWORD}@db/shop",
+        "Authorization: Basic dXNlcjpwYXNz",
+        "Bearer abc123def456",
+        "--password=x1y2",
+    ],
+)
+def test_what_looks_like_a_secret_is_kept_only_where_the_settings_say_so(text):
+    """One setting lets them pass, and never a value that is known."""
+    masks = Masker()
+    made, kept = Sealer(masks), json.dumps({"args": [text]})
+    assert not made.keepable(kept)
+    made.keep_lookalikes = True
+    assert made.keepable(kept)
+    assert made.kept(kept, "plan of x1") == (kept, None)
+    masks.register(text)
+    assert not made.keepable(kept)
+    assert made.kept(kept, "plan of x1")[1] == WITHHELD
+
+
+def test_an_export_of_what_was_withheld_stays_masked(keyless):
+    """A replay with keys of today goes on with the mask, and does not stop."""
+    record, run = sealed_plan(), step()
+    row, before = {**_plan_facts(record), "id": record.id}, step_row(record.id, run)
+    exported = {
+        "id": record.id,
+        "plan": json.loads(row["plan"]),
+        "steps": [{"id": run.id, "before": json.loads(before["before"])}],
+        "sealed": {"plan": row["plan_sealed"], "before": {run.id: before["before_sealed"]}},
+    }
+    whole = unsealed(exported, BOTH)
+    assert whole["plan"]["context"]["dsn"] == "postgres://app:***@db/shop"
+    assert whole["steps"][0]["before"]["spec"]["env"][0]["value"] == "postgres://app:***@db/shop"
