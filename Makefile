@@ -63,8 +63,8 @@ bench: $(STAMP) ## Measure latency and throughput beside the floor, on the local
 loadtest: $(STAMP) ## Ramp a real k6 to 50 callers against a local pipeline, five minutes (ARGS="--durations 5s,10s,5s" is shorter)
 	@$(BIN)/python -m compose.loadtest $(ARGS)
 
-chaos: $(STAMP) ## Kill the pipeline with -9 in the middle of runbooks and check the end state
-	@$(PYTEST) tests/e2e/test_crash_recovery.py $(ARGS)
+chaos: $(STAMP) ## Kill the pipeline with -9 at every failpoint and 1,000 times at random, and check from outside (ARGS="--quick 1 --kills 50")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 docs: $(STAMP) ## Write the generated documentation pages again
 	@$(BIN)/python -m tests.generate_docs

@@ -54,6 +54,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
     """What is generated, by file name."""
     import docs_catalog  # noqa: PLC0415 - found on the path that is set above
     import docs_coverage  # noqa: PLC0415 - found on the path that is set above
+    import docs_failpoints  # noqa: PLC0415 - as above
     import docs_metrics  # noqa: PLC0415 - found on the path that is set above
     import docs_settings  # noqa: PLC0415 - as above
 
@@ -65,6 +66,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "policies.schema.json": policies,
         "rules.md": rules,
         "coverage.md": docs_coverage.render,
+        "reliability.md": docs_failpoints.render,
         **docs_catalog.pages(),
     }
 
