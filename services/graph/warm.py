@@ -41,6 +41,7 @@ _LISTS = frozenset(
         "statuses",
         "severities",
         "files",
+        "skip",
     }
 )
 _MAPS = frozenset({"facts", "climber", "standing", "move", "token"})
