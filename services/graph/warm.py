@@ -44,6 +44,11 @@ _LISTS = frozenset(
         "skip",
     }
 )
+_PREFIXES = ("schema_", "orphans_", "backup_", "restore_")
+_OF_COMMANDS = frozenset(
+    f"executions_{name}" for name in ("abort", "hand_on", "held", "named", "prunable", "prune", "states")
+)
+"""What only people ask for can wait for its plan."""
 _MAPS = frozenset({"facts", "climber", "standing", "move", "token"})
 _NUMBERS = frozenset(
     {
@@ -57,6 +62,7 @@ _NUMBERS = frozenset(
         "version",
         "revision",
         "expected",
+        "format",
     }
 )
 
@@ -73,7 +79,8 @@ async def warm(graph: Graph) -> int:
     slots = asyncio.Semaphore(_SIDE_BY_SIDE)
     told = {"permit_claim": CLAIMED, "schedules_arm": NOTHING_NEW}
     elsewhere = {*TOGETHER, *JOURNAL, *told}
-    alone = [name for name in loader.query_names() if not name.startswith("schema_") and name not in elsewhere]
+    elsewhere |= _OF_COMMANDS
+    alone = [name for name in loader.query_names() if not name.startswith(_PREFIXES) and name not in elsewhere]
     composed = [loader.together((*TOGETHER, "audit_append")), loader.told(JOURNAL, ALL_HELD)]
     composed += [loader.told((name,), holds) for name, holds in told.items()]
 
