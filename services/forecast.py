@@ -24,7 +24,8 @@ from services.intake.fields import Envelope
 from services.intake.run_request import RunRequest, from_run_request
 from services.intake.settings import IntakeSettings
 from services.pipeline.cases import Case, Located
-from services.pipeline.permit import Permits, Planned, Proposal
+from services.pipeline.permit import Permits
+from services.pipeline.proposals import Planned, Proposal
 from services.records import DecisionRecord
 
 _HISTORY_SECONDS = 5.0

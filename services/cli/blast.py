@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runbooks.model import LoadedRunbook
     from services.blast_tree import Branch
     from services.intake.run_request import RunRequest
-    from services.pipeline.permit import Planned
+    from services.pipeline.proposals import Planned
     from services.settings import Settings
 
 

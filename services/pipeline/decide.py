@@ -34,7 +34,8 @@ from services.pipeline.cases import (
     record_of,
     repeat_of,
 )
-from services.pipeline.permit import Permits, Proposal
+from services.pipeline.permit import Permits
+from services.pipeline.proposals import Proposal
 from services.pipeline.standing import (
     as_it_stands,
     is_counted,

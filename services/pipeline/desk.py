@@ -20,7 +20,8 @@ from services.kafka.model import Publisher
 from services.pipeline.cases import Located, again, without_inputs
 from services.pipeline.commit import Committer
 from services.pipeline.messages import approval_message
-from services.pipeline.permit import SKIPPED, TEMPORARY_CHECKS, Permits, Proposal
+from services.pipeline.permit import Permits
+from services.pipeline.proposals import SKIPPED, TEMPORARY_CHECKS, Proposal
 from services.ports import DecisionLedger, ExecutionStore
 from services.records import DecisionKind, DecisionRecord, ExecutionStory, RunbookUse
 from services.settings import Topics

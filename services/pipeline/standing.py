@@ -11,7 +11,7 @@ from matcher.correlate import Folded
 from matcher.fingerprint import problem_of
 from matcher.model import Incident
 from services.pipeline.cases import Case, Located, record_of, repeat_of, without_inputs
-from services.pipeline.permit import TEMPORARY_CHECKS
+from services.pipeline.proposals import TEMPORARY_CHECKS
 from services.records import DecisionKind, DecisionRecord, DecisionState, OpenIncident, Repeat
 
 

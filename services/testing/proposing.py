@@ -28,7 +28,9 @@ from safety.model import BlastRadius, GateRequest, GrantedApproval, Refusal
 from safety.policies import LABELS_UNREADABLE, PolicySet
 from safety.policy import PolicySettings, in_force
 from safety.surroundings import CLEAR
-from services.pipeline.permit import AROUND_CHECKS, EARLY, NOT_COUNTED, by_the_runbook, question
+from services.pipeline.asking import by_the_runbook, question
+from services.pipeline.permit import EARLY
+from services.pipeline.proposals import AROUND_CHECKS, NOT_COUNTED
 from services.pipeline.ruling import TOP, Ruling, Rulings
 from services.testing.recorded import Facts, FromRecords, NotRecorded, facts_of, leaves, recorded_world
 

@@ -24,8 +24,9 @@ from safety.model import ApprovalNeeded, BlastRadius, Permit, Refusal
 from safety.policy import PolicySettings
 from services.beside import FolderFiles
 from services.clock import SystemClock
+from services.pipeline.answers import flat_facts
+from services.pipeline.asking import question
 from services.pipeline.blast import ClusterAndGraph
-from services.pipeline.permit import flat_facts, question
 from services.testing.acceptance import Happening, LoadedPack, Scenario, StepAnswer
 from services.testing.approving import DeclaredAnswers
 from services.testing.journal import MemoryJournal

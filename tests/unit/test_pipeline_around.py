@@ -9,7 +9,7 @@ from fakes.pipeline_rig import Rig, runbook
 
 from safety.policy import PolicySettings
 from safety.surroundings import CLEAR, Budget, Disabled, Frozen, Managed
-from services.pipeline.permit import TEMPORARY_CHECKS
+from services.pipeline.proposals import TEMPORARY_CHECKS
 from services.records import DecisionKind
 
 FREE = {"require_approval": False}
