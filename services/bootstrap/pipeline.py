@@ -18,6 +18,7 @@ from services.bootstrap.parts import Parts, Role
 from services.changes.origins import from_git
 from services.changes.telling import ChangeTeller
 from services.graph.changes import Neo4jChanges
+from services.graph.history import Neo4jGateHistory
 from services.graph.schedules import Neo4jScheduleState
 from services.intake.settings import IntakeSettings
 from services.kubernetes.recent import RecentReads
@@ -26,6 +27,7 @@ from services.pipeline.act import Worker
 from services.pipeline.commit import Committer
 from services.pipeline.desk import ApprovalDesk
 from services.pipeline.ingest import Ingest
+from services.pipeline.missed_ends import MissedEnds
 from services.pipeline.permit import Permits
 from services.pipeline.questions import Questions
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
@@ -97,8 +99,11 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
             topics=topics,
             clock=parts.clock,
             worker=worker,
+            hooks=parts.hooks,
         )
         duties.append(("orphans", care.sweep))
+        ends = Neo4jGateHistory(parts.graph, settings.default_cluster)
+        duties.append(("ends", MissedEnds(ends, parts.gate, parts.clock).sweep))
     if worker and parts.secrets.rotation:
         watch = RotationWatch(parts.secrets.store, parts.secrets.rotation, parts.clock, parts.hooks.event)
         duties.append(("secrets", watch.sweep))

@@ -17,14 +17,24 @@ _DAY_MS = 24 * 3600 * 1000
 
 
 class Neo4jGateHistory:
-    """Implements ``safety.ports.GateHistory``."""
+    """Implements ``safety.ports.GateHistory``.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        cluster: whose ends are told by ``ended``; empty for any.
+    """
+
+    def __init__(self, graph: Graph, cluster: str = "") -> None:
         self._graph = graph
+        self._cluster = cluster
 
     async def gate_records(self) -> Sequence[GateRecord]:
         """See the port."""
         return [_record(row) for row in await self._rows()]
+
+    async def ended(self, seconds: float) -> Sequence[GateRecord]:
+        """Executions of the cluster that ended within so many seconds. Raises GraphUnavailable."""
+        rows = await self._graph.read("gate_ended", since_ms=round(seconds * 1000), cluster=self._cluster)
+        return [_record(row) for row in rows]
 
     async def _rows(self) -> Sequence[Mapping[str, Any]]:
         memory_ms = LONGEST_MEMORY_SECONDS * 1000

@@ -66,6 +66,7 @@ class Seen:
         published: decision ids on Kafka, by event.
         effects: counted at the targets.
         ran: executions.
+        unreleased: executions that ended, and of whose end the gate does not know: their targets have no cooldown.
         locks: targets that somebody still holds in Redis.
         claims: targets that somebody still holds in the graph.
         open_questions: approvals that still wait.
@@ -79,6 +80,7 @@ class Seen:
     published: Mapping[str, Collection[str]]
     effects: Sequence[Effect] = ()
     ran: Sequence[Ran] = ()
+    unreleased: Sequence[str] = ()
     locks: Sequence[str] = ()
     claims: Sequence[str] = ()
     open_questions: Sequence[str] = ()
@@ -133,6 +135,8 @@ def _ran(seen: Seen) -> Iterator[Violation]:
 
 
 def _left(seen: Seen) -> Iterator[Violation]:
+    for execution in seen.unreleased:
+        yield Violation("4", execution, "the gate was never told of its end: its target has no cooldown")
     for target in seen.locks:
         yield Violation("4", target, "the lock in Redis is still held")
     for target in seen.claims:

@@ -91,7 +91,15 @@ class Site:
         found = await self.world.deployment(app, self.space)
         subject: dict[str, Any] = {}
         if kind.about_pod:
-            subject["subject"] = {"kind": "Pod", "name": await self._pod(app), "ns": self.space}
+            pod = await self._pod(app)
+            subject["subject"] = {"kind": "Pod", "name": pod, "ns": self.space}
+            await self.world.query(
+                "MERGE (r:Resource {rid: $rid}) SET r.client_id = $name, r.kind = 'Pod', r.ns = $ns, r.name = $pod, "
+                "r.updated_at = datetime()",
+                rid=f"pod:{self.space}:{pod}",
+                ns=self.space,
+                pod=pod,
+            )
         message = self.world.rca(app, self.space, kind.reason, **subject)
         event = json.loads(message[1])["incident_id"]
         return Incident(event, app, kind, found["metadata"]["generation"], message)

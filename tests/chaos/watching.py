@@ -31,7 +31,8 @@ async def settled(site: Site, incidents: Sequence[Incident], seconds: float) -> 
         ran = await _executions(site, events)
         open_ = [run for run in ran if run["status"] not in _SETTLED]
         told = all(event in decided for event in events) and not await _kafka_behind(site, decided, events)
-        if told and not open_ and not await locks(site) and not await claims(site):
+        held = told and not open_ and (await unreleased(site, ran) or await locks(site) or await claims(site))
+        if told and not open_ and not held:
             return True
         await asyncio.sleep(_LOOK_SECONDS)
     return False
@@ -54,6 +55,7 @@ async def look(site: Site, incidents: Sequence[Incident], *, trail: bool = True)
         published={event: ids for event, ids in (await published(site)).items() if event in set(events)},
         effects=[await _effect(site, one, ran) for one in incidents],
         ran=[Ran(r["id"], r["event"], r["status"], r["outcome"], await _epochs(site, r["id"])) for r in ran],
+        unreleased=await unreleased(site, ran),
         locks=await locks(site),
         claims=await claims(site),
         open_questions=[str(row["id"]) for row in await site.questions()],
@@ -87,7 +89,8 @@ async def _executions(site: Site, events: Sequence[str]) -> list[dict[str, Any]]
         """
         MATCH (d:Decision {cluster: $name}) WHERE d.event_id IN $events
         MATCH (e:RunbookExecution {decision_id: d.id})
-        RETURN e.id AS id, d.event_id AS event, e.status AS status, coalesce(e.outcome, '') AS outcome
+        RETURN e.id AS id, d.event_id AS event, e.status AS status, coalesce(e.outcome, '') AS outcome,
+               e.started_at IS NOT NULL AND e.status = 'done' AS begun
         """,
         events=list(events),
     )
@@ -147,6 +150,13 @@ async def locks(site: Site) -> list[str]:
         if holder and float(until or 0) > now:
             held.append(key.decode())
     return held
+
+
+async def unreleased(site: Site, ran: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Executions that ended after they had begun, and that still hold something in Redis."""
+    keys = [f"{site.world.name}:{{{site.world.name}}}:execution:{run['id']}" for run in ran if run["begun"]]
+    states = [await site.world.redis.hget(key, "state") for key in keys]
+    return [key for key, state in zip(keys, states, strict=True) if state != b"spent"]
 
 
 async def claims(site: Site) -> list[str]:

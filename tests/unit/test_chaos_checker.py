@@ -35,6 +35,7 @@ BROKEN = {
     "3 no intent": {"effects": [Effect("e-1", "webhook", 1, (0,), "")]},
     "4 fence": {"ran": [Ran("x-1", "e-1", "done", "success", (5, 6, 5))]},
     "4 lock": {"locks": ["target"]},
+    "4 release": {"unreleased": ["x-1"]},
     "4 claim": {"claims": ["target"]},
     "terminal": {"ran": [Ran("x-1", "e-1", "running")]},
     "terminal question": {"open_questions": ["a-1"]},
