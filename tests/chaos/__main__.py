@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -79,6 +80,9 @@ async def run(options: argparse.Namespace, report: Report, folder: Path) -> None
 
 def main() -> int:
     options = arguments()
+    # Also when it is started in the background or told to end by others, nothing of it stays on the servers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     options.seed = random.randrange(2**31) if options.seed is None else options.seed  # noqa: S311 - no secret
     report = Report(options.seed, f"make chaos ARGS='--seed {options.seed} --kills {options.kills}'")
     if options.keep:
