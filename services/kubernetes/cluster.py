@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,11 +15,11 @@ import orjson
 import stamina
 from kubernetes.aio.client.exceptions import ApiException
 
-from executor.errors import Invalid, NotFound, Unavailable
+from executor.errors import Expired, Invalid, NotFound, Unavailable
 from executor.model import ObjectRef
 from executor.ports import ExecResult, KubeObject, PatchKind
 from services.kubernetes.discovery import discover
-from services.kubernetes.failures import OWN_MANAGER, FieldsOwned, failure
+from services.kubernetes.failures import OWN_MANAGER, FieldsOwned, failure, pause_before_next
 from services.kubernetes.kinds import KindIndex, Resource
 from services.kubernetes.streams import PodStreams
 from services.kubernetes.transport import Transport
@@ -29,9 +31,11 @@ _CONTENT_TYPES: Mapping[PatchKind, str] = {
     "apply": "application/apply-patch+yaml",
 }
 _PAGE = 500
+_LISTINGS = 3
+"""How often a list is begun; the server keeps a state for minutes, so that the second time does."""
 _REDISCOVER_SECONDS = 30.0
 _RETRY_SECONDS = 0.1
-_OK, _MULTIPLE, _UNAUTHORIZED = 200, 300, 401
+_OK, _MULTIPLE, _UNAUTHORIZED, _TOO_MANY = 200, 300, 401, 429
 
 Renew = Callable[[], Awaitable[None]]
 """Gets fresh credentials."""
@@ -92,10 +96,19 @@ class KubernetesCluster:
             return None
 
     async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[KubeObject]:
-        """All objects of a kind, in all namespaces when none is given."""
+        """All objects of a kind, in all namespaces when none is given.
+
+        A long list comes in pages. When the server has forgotten the state that they are of, it begins anew.
+        """
         resource = await self.resource(kind)
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         query: dict[str, Any] = {key: value for key, value in selectors.items() if value} | {"limit": _PAGE}
+        for _ in range(_LISTINGS - 1):
+            with suppress(Expired):
+                return await self._pages(resource, namespace, dict(query))
+        return await self._pages(resource, namespace, query)
+
+    async def _pages(self, resource: Resource, namespace: str, query: dict[str, Any]) -> Sequence[KubeObject]:
         items: list[KubeObject] = []
         while True:
             page = await self._read(resource.path(namespace), f"list {resource.plural}", query)
@@ -175,6 +188,11 @@ class KubernetesCluster:
         answer = await self._send("POST", path, f"ask for the right to {verb} {ref}", {}, review)
         return bool(answer.get("status", {}).get("allowed"))
 
+    async def now(self) -> datetime | None:
+        """The server's clock, in whole seconds; None when its answers do not say it."""
+        said = await self._transport.date()
+        return parsedate_to_datetime(said) if said else None
+
     async def review_token(self, token: str, audiences: Sequence[str]) -> Mapping[str, Any]:
         """What the server says of a bearer token: the ``status`` of a TokenReview."""
         review = {
@@ -228,11 +246,14 @@ class KubernetesCluster:
         self, path: str, what: str, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         # What makes a second try possible costs a third of a read, so that the first one goes without.
-        with suppress(Unavailable):
+        try:
             return await self._send("GET", path, what, query or {}, None, headers=headers)
-        await asyncio.sleep(_RETRY_SECONDS)
-        pauses = {"wait_initial": 2 * _RETRY_SECONDS, "wait_jitter": 0.1}
-        async for attempt in stamina.retry_context(on=Unavailable, attempts=2, timeout=None, **pauses):
+        except Expired:
+            raise  # it stays expired
+        except Unavailable as error:
+            first = error.after_seconds
+        await asyncio.sleep(max(first, _RETRY_SECONDS))
+        async for attempt in stamina.retry_context(on=_worth_it, attempts=2, timeout=None, wait_jitter=0.1):
             with attempt:
                 return await self._send("GET", path, what, query or {}, None, headers=headers)
         raise AssertionError("the last attempt returns or raises")
@@ -249,16 +270,28 @@ class KubernetesCluster:
         eviction: bool = False,
     ) -> dict[str, Any]:
         target = f"{path}?{urlencode(query)}" if query else path
-        status, content = await self._transport.exchange(method, target, what, headers or {}, body, more=self._for)
+        request = method, target, what, headers or {}, body
+        status, content, after = await self._transport.exchange(*request, more=self._for)
         if status == _UNAUTHORIZED and self._renew is not None:
             # Nothing was done, so this may be repeated, whatever it was.
             await self._renew()
-            status, content = await self._transport.exchange(method, target, what, headers or {}, body, more=self._for)
+            status, content, after = await self._transport.exchange(*request, more=self._for)
+        if status == _TOO_MANY and not eviction and (seconds := pause_before_next(after)):
+            # Turned away at the door, so nothing was done here either.
+            await asyncio.sleep(seconds)
+            status, content, after = await self._transport.exchange(*request, more=self._for)
         answer = _json(content)
         if not _OK <= status < _MULTIPLE:
             cause = ApiException(status=status, reason=str(answer.get("reason", "")))
-            raise failure(status, answer, what, eviction=eviction) from cause
+            raise failure(status, answer, what, eviction=eviction, retry_after=after) from cause
         return answer
+
+
+def _worth_it(error: Exception) -> bool | float:
+    """Whether a read that failed is tried again; a number is the pause before it, in seconds."""
+    if not isinstance(error, Unavailable) or isinstance(error, Expired):
+        return False
+    return max(error.after_seconds, 2 * _RETRY_SECONDS)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

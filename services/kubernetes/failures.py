@@ -8,6 +8,7 @@ from typing import Any
 from executor.errors import (
     Blocked,
     Conflict,
+    Expired,
     Forbidden,
     Invalid,
     NotAdmitted,
@@ -19,6 +20,8 @@ from executor.errors import (
 from services.kubernetes.admission import refused_by_admission, unreached_webhooks
 
 OWN_MANAGER = "rootmend"
+_LONGEST_AFTER_SECONDS = 30.0
+"""A server that wants to be left alone for longer is away."""
 _REFUSED, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 _BY_STATUS: Mapping[int, type[RemediationError]] = {
     400: Invalid,
@@ -28,7 +31,7 @@ _BY_STATUS: Mapping[int, type[RemediationError]] = {
     405: Invalid,
     406: Invalid,
     409: Conflict,
-    410: Unavailable,
+    410: Expired,
     413: Invalid,
     415: Invalid,
     422: Invalid,
@@ -45,7 +48,9 @@ class FieldsOwned(Owned):
     only_by_us = False
 
 
-def failure(status: int, answer: Mapping[str, Any], what: str, *, eviction: bool = False) -> RemediationError:
+def failure(
+    status: int, answer: Mapping[str, Any], what: str, *, eviction: bool = False, retry_after: str = ""
+) -> RemediationError:
     """The error for an answer that is not a success.
 
     Args:
@@ -53,7 +58,20 @@ def failure(status: int, answer: Mapping[str, Any], what: str, *, eviction: bool
         answer: the server's ``Status`` object, or empty.
         what: what was asked, for people: ``patch Deployment/shop/web``.
         eviction: 429 then means that a disruption budget forbids it.
+        retry_after: the header of that name, as the server sent it.
     """
+    error = _failure(status, answer, what, eviction=eviction)
+    if isinstance(error, Unavailable):
+        error.after_seconds = pause_before_next(retry_after)
+    return error
+
+
+def pause_before_next(retry_after: str) -> float:
+    """Seconds that a server wants to be left alone for, from its header ``Retry-After``; 0 when it did not say."""
+    return min(float(retry_after), _LONGEST_AFTER_SECONDS) if retry_after.isdecimal() else 0.0
+
+
+def _failure(status: int, answer: Mapping[str, Any], what: str, *, eviction: bool) -> RemediationError:
     message = str(answer.get("message") or f"HTTP {status}")
     text = f"{what}: {message}"
     causes = (answer.get("details") or {}).get("causes") or ()

@@ -54,7 +54,7 @@ class Transport:
         body: Any = None,
         *,
         more: Sequence[tuple[str, str]] = (),
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, str]:
         """Send one request; nothing is tried again.
 
         Args:
@@ -66,7 +66,7 @@ class Transport:
             more: headers that may come several times.
 
         Returns:
-            Status and content.
+            Status, content, and the header ``Retry-After`` or an empty text.
 
         Raises:
             Unavailable: no answer; whether the request was carried out is unknown.
@@ -82,11 +82,28 @@ class Transport:
             url = URL(self._host + path, encoded=True)
             whole = CIMultiDict([*sent.items(), *more]) if more else sent
             async with session.request(method, url, headers=whole, data=data, **self._options) as answer:
-                return answer.status, await answer.read()
+                return answer.status, await answer.read(), answer.headers.get("Retry-After", "")
         except TimeoutError as error:
             raise Unavailable(f"{what}: no answer within {self._seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{what}: {error or type(error).__name__}") from error
+
+    async def date(self) -> str:
+        """The server's clock, as its answers say it.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        sent = {"Accept": "application/json", "User-Agent": OWN_MANAGER}
+        try:
+            await self._api.update_params_for_auth(sent, [], _BEARER, "", "GET", None)
+            session = self._session or self._open()
+            url = URL(f"{self._host}/version", encoded=True)
+            async with session.request("GET", url, headers=sent, **self._options) as answer:
+                await answer.read()
+                return answer.headers.get("Date", "")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"ask for the time: {error or type(error).__name__}") from error
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; made at the first request, because it belongs to the loop that runs then."""
