@@ -21,7 +21,7 @@ import pytest
 from fakes.served import Served, mark, pause, runbook, served, until
 from fakes.web import Asked, Told, web
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(7200 if os.environ.get("LONG_TESTS") else 900)]
 
 REASON = "StormOutOfMemory"
 RUNBOOK = "fix-storm"
@@ -44,7 +44,7 @@ class Size:
 
 
 SMALL = Size(2_000, 50, 2, 90)
-FULL = Size(100_000, 250, 20, 600)
+FULL = Size(100_000, 250, 20, 3600)
 
 
 @pytest.fixture(
