@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.chaos.kinds import KINDS
-from tests.chaos.matrix import MATRIX
+from tests.chaos.matrix import FIRST, MATRIX
 from tests.chaos.report import Report
 from tests.chaos.rounds import RandomKills, failpoint_round
 from tests.chaos.site import site
@@ -68,7 +68,8 @@ async def run(options: argparse.Namespace, report: Report, folder: Path) -> None
                 continue
             wanted = [kind for kind in kinds if kind.name in chosen]
             if wanted and loop.time() < end:
-                report.add(await failpoint_round(place, point, [point], wanted), dies=True)
+                points = [*FIRST.get(point, ()), point]
+                report.add(await failpoint_round(place, point, points, wanted, most=2 * len(wanted)), dies=True)
         killer = RandomKills(place, kinds, options.seed, each=options.each)
         done = number = 0
         while done < options.kills and loop.time() < end:

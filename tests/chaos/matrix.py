@@ -13,6 +13,9 @@ ELSEWHERE: Mapping[Failpoint, str] = {
 }
 """Failpoints that no incident reaches by itself within seconds, and the test that dies there."""
 
+FIRST: Mapping[Failpoint, Sequence[Failpoint]] = {Failpoint.ADOPTED: (Failpoint.CLAIMED,)}
+"""Where a process has to die first, so that the failpoint is reached at all: only an orphan is adopted."""
+
 _ALL = tuple(KINDS)
 _ASKED = ("webhook", "command", "approval")
 _ONLY: Mapping[str, Sequence[str]] = {"approval": _ASKED, "question": ("question",), "rollback": ("rollback",)}

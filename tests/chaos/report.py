@@ -35,7 +35,7 @@ class Report:
             one: the round.
             dies: whether it must have died; a failpoint that nobody reaches proves nothing.
         """
-        if dies and not one.deaths:
+        if dies and one.name not in one.died:
             one.violations.append(Violation("failpoint", one.name, "nothing reached it"))
         self.rounds.append(one)
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(one.outcomes.items()))

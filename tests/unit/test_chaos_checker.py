@@ -79,7 +79,9 @@ def test_a_run_with_a_violation_does_not_hold_and_says_how_to_repeat_it(capsys):
     report = Report(4711, "make chaos ARGS='--seed 4711'")
     report.add(Round("random 1", deaths=3))
     assert report.held
-    report.add(Round(Failpoint.CLAIMED), dies=True)
+    report.add(Round(Failpoint.CLAIMED, deaths=1, died=["execution.claimed"]), dies=True)
+    assert report.held
+    report.add(Round(Failpoint.ADOPTED, deaths=1, died=["execution.claimed"]), dies=True)
     report.end()
     assert not report.held
     said = capsys.readouterr().out
