@@ -39,6 +39,14 @@ class Oidc(Group):
     leeway: Duration = Field(timedelta(seconds=30), description="How far clocks may differ; at most 5 minutes")
     keys_ttl: Duration = Field(timedelta(minutes=10), description="How long keys are kept; an unknown key is asked for")
     ca_file: FilePath | None = Field(None, description="Own CAs of the provider, beside those of the system")
+    login_client: str = Field(
+        "", description="Id of a public client for `rb login` (device flow), one of `audience`; empty: no such login"
+    )
+    login_scopes: Texts = Field(
+        ("openid", "profile", "email", "groups"),
+        min_length=1,
+        description="What `rb login` asks for; with offline_access it lasts for as long as the provider lets it",
+    )
 
     @field_validator("algorithms")
     @classmethod
@@ -62,6 +70,10 @@ class Oidc(Group):
             raise ValueError("leeway must be from 0 to 5m")
         if self.keys_ttl <= timedelta(0):
             raise ValueError("keys_ttl must be longer than zero")
+        if self.login_client and self.login_client not in self.audience:
+            raise ValueError(f"audience must name login_client {self.login_client!r}: its tokens are for it")
+        if "openid" not in self.login_scopes:
+            raise ValueError("login_scopes needs openid: without it there is no ID token")
         return self
 
 
@@ -87,7 +99,7 @@ class AccessSettings(Group):
         None, description="Roles and their assignments; empty: the local command line may do everything"
     )
     cli: Literal["trusted", "token"] = Field(
-        "trusted", description="Who `rb` is: the user of the machine, or only who ROOTMEND_TOKEN proves"
+        "trusted", description="Who `rb` is: the user of the machine, or only who a token or `rb login` proves"
     )
     token_role: str = Field(
         "rootmend:api", min_length=1, description="Role of `api.token`: of the roles file, or a built-in one"

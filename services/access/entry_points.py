@@ -199,6 +199,9 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     # Access
     "rb access show": _OWN,
     "rb access check": _OWN,
+    "rb login": EntryPoint(why_open="proves who somebody is; the provider says no"),
+    "rb logout": EntryPoint(why_open="gives up a right of the caller's own"),
+    "rb whoami": EntryPoint(why_open="tells the caller who they are"),
     "rb access whoami": EntryPoint(why_open="tells the caller who they are"),
     "rb tokens create": _named(Permission.TOKENS_MANAGE),
     "rb tokens list": _needs(Permission.TOKENS_MANAGE),

@@ -92,7 +92,7 @@ async def open_authenticator(
     async with AsyncExitStack() as stack:
         oidc = None
         if access.oidc.issuer:
-            fetcher = JsonFetcher(access.oidc.ca_file, settings.outgoing.rules().and_services([access.oidc.issuer]))
+            fetcher = provider_http(settings)
             stack.push_async_callback(fetcher.close)
             oidc = OidcVerifier(access.oidc, Directory(access.people), fetcher, clock)
         accounts = None
@@ -108,8 +108,14 @@ async def open_authenticator(
         )
 
 
+def provider_http(settings: Settings) -> JsonFetcher:
+    """Speaks to the provider that the settings name."""
+    oidc = settings.access.oidc
+    return JsonFetcher(oidc.ca_file, settings.outgoing.rules().and_services([oidc.issuer]))
+
+
 class JsonFetcher:
-    """Reads the provider's documents: bounded in time and size, without redirects.
+    """Speaks to a provider: bounded in time and size, without redirects.
 
     Args:
         ca_file: own CAs, beside those of the system.
@@ -137,11 +143,28 @@ class JsonFetcher:
         Raises:
             IdentityUnavailable: no answer, or none that can be used.
         """
+        status, found = await self._asked("GET", url, None)
+        if status != _OK:
+            raise IdentityUnavailable(f"{url} answers with {status}")
+        return found
+
+    async def post(self, url: str, form: Mapping[str, str]) -> tuple[int, Mapping[str, Any]]:
+        """Send a form.
+
+        Returns:
+            Status and JSON object of the answer; an empty one when it has no body.
+
+        Raises:
+            IdentityUnavailable: no answer, or none that can be used.
+        """
+        return await self._asked("POST", url, form)
+
+    async def _asked(self, method: str, url: str, form: Mapping[str, str] | None) -> tuple[int, Mapping[str, Any]]:
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(_IN_ALL),
-                self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
+                self._client.stream(method, url, data=form, headers={"Accept": "application/json"}) as answer,
             ):
                 async for chunk in answer.aiter_bytes():
                     body += chunk
@@ -151,12 +174,16 @@ class JsonFetcher:
             raise IdentityUnavailable(f"{url}: {error}") from error
         except (httpx.HTTPError, TimeoutError) as error:
             raise IdentityUnavailable(f"{url} does not answer: {error or type(error).__name__}") from error
-        if answer.status_code != _OK:
-            raise IdentityUnavailable(f"{url} answers with {answer.status_code}")
-        try:
-            found = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise IdentityUnavailable(f"{url} does not answer with JSON") from error
-        if not isinstance(found, Mapping):
-            raise IdentityUnavailable(f"{url} does not answer with a JSON object")
-        return found
+        return answer.status_code, _json_object(url, answer.status_code, body)
+
+
+def _json_object(url: str, status: int, body: bytes | bytearray) -> Mapping[str, Any]:
+    if not body and status == _OK:
+        return {}
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise IdentityUnavailable(f"{url} answers with {status} and no JSON") from error
+    if not isinstance(found, Mapping):
+        raise IdentityUnavailable(f"{url} does not answer with a JSON object")
+    return found

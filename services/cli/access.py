@@ -100,8 +100,8 @@ def access_whoami(*, as_json: Json = False) -> None:
     """Say who you are to Rootmend, and what you may do.
 
     Examples:
-      rb access whoami
-      ROOTMEND_TOKEN=... rb access whoami --json
+      rb whoami
+      ROOTMEND_TOKEN=... rb whoami --json
     """
     who = identity.open_caller(runtime.settings_for())
     roles = [
@@ -112,6 +112,7 @@ def access_whoami(*, as_json: Json = False) -> None:
         "actor": who.actor.key,
         "name": who.actor.name,
         "person": who.actor.person,
+        "through": who.through or "the user of this machine",
         "groups": sorted(who.actor.groups),
         "roles": roles,
         "permissions": sorted(who.door.access.permissions_of(who.actor, who.door.home)),
@@ -119,7 +120,7 @@ def access_whoami(*, as_json: Json = False) -> None:
     if as_json:
         runtime.print_json(told)
         return
-    typer.echo(f"{who.actor}; on record as {who.actor.person}")
+    typer.echo(f"{who.actor}; on record as {who.actor.person}; through {told['through']}")
     if who.actor.groups:
         typer.echo(f"groups: {', '.join(sorted(who.actor.groups))}")
     rows = [(one["role"], one["where"], one["through"]) for one in roles]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.settings import Settings
 
 TOKEN = "ROOTMEND_TOKEN"  # noqa: S105 - the name of a variable
+LOGIN = "rb login"
 
 
 class NotAllowed(runtime.CommandError):
@@ -29,11 +30,16 @@ class NotAllowed(runtime.CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who acts, where they have to ask, and through which command they came."""
+    """Who acts, where they have to ask, and through which command they came.
+
+    Attributes:
+        through: what proved it; empty where the machine is believed.
+    """
 
     actor: Actor
     door: Door
     entry: str = ""
+    through: str = ""
 
 
 _caller: ContextVar[Caller | None] = ContextVar("rb_caller", default=None)
@@ -106,8 +112,7 @@ def acting_as(by: str = "") -> str:
         CommandError: somebody else's name.
     """
     who = caller()
-    proven = who.door.access.configured or bool(os.environ.get(TOKEN, "").strip())
-    if not proven:
+    if not who.door.access.configured and not who.through:
         return by
     person = who.actor.person
     if by.strip() and by.strip() != person:
@@ -144,7 +149,7 @@ def need_a_person() -> None:
 
 
 def open_caller(settings: Settings, entry: str = "") -> Caller:
-    """Who calls: the token where one is given, else the user of this machine where the settings trust it.
+    """Who calls: the token where one is given, else who logged in, else the user of this machine where that is trusted.
 
     Raises:
         CommandError: nobody is proven.
@@ -156,9 +161,13 @@ def open_caller(settings: Settings, entry: str = "") -> Caller:
     door = open_door(settings, access)
     token = os.environ.get(TOKEN, "").strip()
     if token:
-        return Caller(_proven(settings, token), door, entry)
+        return Caller(_proven(settings, token, TOKEN), door, entry, TOKEN)
+    from services.cli.login import current_login  # noqa: PLC0415 - keeps rb --help quick
+
+    if kept := current_login(settings):
+        return Caller(_proven(settings, kept.id_token, LOGIN), door, entry, f"{LOGIN} at {kept.issuer}")
     if settings.access.cli == "token":
-        raise runtime.CommandError(f"access.cli is token: say who you are with {TOKEN}", 2)
+        raise runtime.CommandError(f"access.cli is token: say who you are with {LOGIN} or {TOKEN}", 2)
     return Caller(_of_this_machine(settings, configured=access.configured), door, entry)
 
 
@@ -212,7 +221,7 @@ def login() -> str:
         return f"uid-{os.geteuid()}"  # a container without a passwd entry
 
 
-def _proven(settings: Settings, token: str) -> Actor:
+def _proven(settings: Settings, token: str, through: str) -> Actor:
     from services.access.errors import IdentityUnavailable, Unauthenticated  # noqa: PLC0415 - keeps rb --help quick
     from services.logs import masker  # noqa: PLC0415 - as above
 
@@ -220,9 +229,9 @@ def _proven(settings: Settings, token: str) -> Actor:
     try:
         return runtime.run(_prove(settings, token))
     except Unauthenticated as error:
-        raise runtime.CommandError(f"{TOKEN}: {error}") from error
+        raise runtime.CommandError(f"{through}: {error}") from error
     except IdentityUnavailable as error:
-        raise runtime.CommandError(f"{TOKEN} cannot be checked now: {error}") from error
+        raise runtime.CommandError(f"{through} cannot be checked now: {error}") from error
 
 
 async def _prove(settings: Settings, token: str) -> Actor:

@@ -70,6 +70,35 @@ class Provider:
             assert answer.is_success, answer.text
             return answer.json()
 
+    async def log_in_on_a_device(self, page: str, code: str, login: str, *, deny: bool = False) -> str:
+        """What a person does with a code from a terminal, page by page; gives the text of the last one.
+
+        Args:
+            page: that the terminal names.
+            code: that it shows.
+            login: whose password is typed in.
+            deny: say no where the code is shown.
+        """
+        async with httpx.AsyncClient(base_url=self.issuer, timeout=30) as browser:
+            answer = await browser.get(page)
+            for _ in range(16):
+                if answer.is_redirect:
+                    answer = await browser.get(answer.headers["location"])
+                    continue
+                action = re.search(r'<form[^>]*action="([^"]+)"', answer.text)
+                if action is None:
+                    return answer.text
+                form = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', answer.text))
+                if form.get("prompt") == "login":
+                    form |= {"login": login, "password": "any"}
+                elif form.get("confirm") and deny:
+                    form = {"xsrf": form["xsrf"], "user_code": form["user_code"], "abort": "yes"}
+                    return (await browser.post(action[1], data=form)).text
+                elif "xsrf" in form and "user_code" not in form:
+                    form["user_code"] = code
+                answer = await browser.post(action[1], data=form)
+        raise AssertionError("the provider keeps asking")
+
     async def _code(self, browser: httpx.AsyncClient, asked: Mapping[str, str], login: str) -> str:
         answer = await browser.get("/auth", params=asked)
         for _ in range(12):

@@ -181,7 +181,7 @@ def test_with_tokens_only_the_user_of_the_machine_counts_for_nothing(monkeypatch
         "access: {cli: token}\napi: {token: staple-of-a-battery, receiver_token: another-one}\n"
     )
     assert app.main(["pause", "--reason", "x"]) == 2
-    assert "say who you are with ROOTMEND_TOKEN" in capsys.readouterr().err
+    assert "say who you are with rb login or ROOTMEND_TOKEN" in capsys.readouterr().err
     monkeypatch.setenv("ROOTMEND_TOKEN", "wrong-one")
     assert app.main(["pause", "--reason", "x"]) == 1
     said = capsys.readouterr().err

@@ -15,7 +15,7 @@ const provider = new Provider(issuer, {
       token_endpoint_auth_method: "none",
       application_type: "native",
       redirect_uris: ["http://127.0.0.1/callback"],
-      grant_types: ["authorization_code"],
+      grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
       response_types: ["code"],
     },
     {
@@ -30,11 +30,13 @@ const provider = new Provider(issuer, {
   jwks: { keys: [JSON.parse(process.env.KEY)] },
   cookies: { keys: ["only-for-tests"] },
   claims: { openid: ["sub"], profile: ["name"], email: ["email", "email_verified"], groups: ["groups"] },
-  scopes: ["openid", "profile", "email", "groups"],
+  scopes: ["openid", "offline_access", "profile", "email", "groups"],
   conformIdTokenClaims: false,
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...users[id] }) }),
   features: {
     devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
