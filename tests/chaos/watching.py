@@ -143,9 +143,7 @@ async def locks(site: Site) -> list[str]:
     seconds, micros = await site.world.redis.time()
     now = seconds * 1000 + micros // 1000
     held = []
-    async for key in site.world.redis.scan_iter(match=f"{site.world.name}:*:target:*", count=1000):
-        if b"count:" in key or b"flight:" in key:
-            continue
+    async for key in site.world.redis.scan_iter(match=f"{site.world.name}:{{{site.world.name}}}:target:*", count=1000):
         holder, until = await site.world.redis.hmget(key, "holder", "until")
         if holder and float(until or 0) > now:
             held.append(key.decode())
