@@ -56,6 +56,7 @@ _NUMBERS = frozenset(
         "lease_ms",
         "window_ms",
         "memory_ms",
+        "since_ms",
         "unclaimed_ms",
         "hold_seconds",
         "per_symptom",
