@@ -70,7 +70,7 @@ class Seen:
         locks: targets that somebody still holds in Redis.
         claims: targets that somebody still holds in the graph.
         open_questions: approvals that still wait.
-        committed: events whose offsets were committed while a process was dead, and which had no decision then.
+        committed: events without a decision whose offsets are committed all the same: nobody will read them again.
         trail: what is wrong with the audit trail.
         dead_letters: what landed in the DLQ, though everything was readable.
     """
@@ -98,7 +98,11 @@ def _inputs(seen: Seen) -> Iterator[Violation]:
     for event in seen.inputs:
         recorded = seen.decisions.get(event, ())
         if not recorded:
-            yield Violation("2, 7", event, "the input is lost: no decision is on record")
+            lost = event in seen.committed
+            what = (
+                "the input is lost: its offset is committed" if lost else "it is still not decided, and waits in Kafka"
+            )
+            yield Violation("2" if lost else "7", event, f"{what}; no decision is on record")
         elif len(recorded) > 1:
             yield Violation("7", event, f"{len(recorded)} decisions instead of one: {', '.join(recorded)}")
         told = set(seen.published.get(event, ()))
@@ -106,8 +110,6 @@ def _inputs(seen: Seen) -> Iterator[Violation]:
             yield Violation("7", event, "its decision was never published")
         if strange := sorted(told - set(recorded)):
             yield Violation("7", event, f"published, but not on record: {', '.join(strange)}")
-    for event in seen.committed:
-        yield Violation("2", event, "its offset was committed before its decision was durable")
     for letter in seen.dead_letters:
         yield Violation("7", letter, "a readable input became a dead letter")
 

@@ -73,7 +73,7 @@ async def failpoint_round(
     keeping = asyncio.create_task(_keep_alive(site, "a", armed, done))
     try:
         incidents = await site.incidents(kinds)
-        await site.world.send([one.message for one in incidents])
+        await site.send(incidents)
         await settled(site, incidents, patience)
     finally:
         keeping.cancel()
@@ -173,4 +173,4 @@ class RandomKills:
         for one in incidents:
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), 1.5)
-            await self._site.world.send([one.message])
+            await self._site.send([one])

@@ -55,6 +55,7 @@ class Site:
         hub: the counting server.
         space: the namespace of its workloads.
         living: the process of each slot.
+        places: topic, partition and offset of each input, by event.
     """
 
     world: Served
@@ -63,6 +64,7 @@ class Site:
     space: str = ""
     token: str = ""
     living: dict[str, Victim] = field(default_factory=dict)
+    places: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
     @property
     def files(self) -> Path:
@@ -103,6 +105,11 @@ class Site:
         message = self.world.rca(app, self.space, kind.reason, **subject)
         event = json.loads(message[1])["incident_id"]
         return Incident(event, app, kind, found["metadata"]["generation"], message)
+
+    async def send(self, incidents: Sequence[Incident]) -> None:
+        """Tell of incidents."""
+        placed = await self.world.send([one.message for one in incidents])
+        self.places |= {one.event: place for one, place in zip(incidents, placed, strict=True)}
 
     async def _pod(self, app: str) -> str:
         pods = await self.world.admin.list("Pod", self.space, labels=f"app={app}")

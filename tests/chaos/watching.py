@@ -49,9 +49,11 @@ async def look(site: Site, incidents: Sequence[Incident], *, trail: bool = True)
     events = [one.event for one in incidents]
     ran = await _executions(site, events)
     letters = await site.world.read("dlq")
+    decided = await _decisions(site, events)
     return Seen(
         inputs=events,
-        decisions=await _decisions(site, events),
+        decisions=decided,
+        committed=await _committed(site, [event for event in events if event not in decided]),
         published={event: ids for event, ids in (await published(site)).items() if event in set(events)},
         effects=[await _effect(site, one, ran) for one in incidents],
         ran=[Ran(r["id"], r["event"], r["status"], r["outcome"], await _epochs(site, r["id"])) for r in ran],
@@ -73,6 +75,17 @@ async def _decisions(site: Site, events: Sequence[str]) -> Mapping[str, Sequence
     found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         found[row["event"]].append(row["id"])
+    return found
+
+
+async def _committed(site: Site, events: Sequence[str]) -> list[str]:
+    """Which of these events nobody will read again."""
+    offsets = await site.world.committed("rca")
+    found = []
+    for event in events:
+        topic, partition, offset = site.places[event]
+        if offsets.get((topic, partition), 0) > offset:
+            found.append(event)
     return found
 
 
