@@ -38,10 +38,7 @@ class BookFile:
             with self._locked() as file:
                 last = self._last(file)
                 made = anchor(seal, last.book if last else uuid4().hex, last, signer)
-                file.seek(0, os.SEEK_END)
-                file.write(written(made).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                _put(file.fileno(), file.seek(0, os.SEEK_END), written(made).encode() + b"\n")
         except OSError as error:
             raise AuditMisconfigured(f"the book of anchors {self.path} cannot be written: {error.strerror}") from error
         return made
@@ -76,6 +73,18 @@ class BookFile:
             return read(line)
         except ValueError as error:
             raise BookDamaged(f"{self.path} ends in something that is no anchor: {error}") from error
+
+
+def _put(descriptor: int, end: int, line: bytes) -> None:
+    """Write a line behind the end and to the disk, or nothing: on a full disk half a line would damage the book."""
+    try:
+        done = 0
+        while done < len(line):
+            done += os.pwrite(descriptor, line[done:], end + done)
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
 
 
 def _last_line(file: BinaryIO) -> bytes:
