@@ -14,7 +14,7 @@ from executor.actions.engine import RunRunbookParams
 from executor.context import SEPARATOR, bare_names
 from executor.draft import Draft, Runbooks
 from executor.errors import PlanError
-from executor.model import Access, PlannedStep
+from executor.model import Access, Account, PlannedStep
 from executor.parameters import resolve_parameters, secret_names
 from executor.rendering import names_of_params
 from matcher.kinds import canonical_kind
@@ -30,11 +30,13 @@ class Called:
         scopes: their template names, by the id of the step that calls.
         versions: id, version and sha of each, by the same ids.
         drafts: all drafts of the plan, the caller's first.
+        account: that all their steps act as; None for the pipeline's own.
     """
 
     scopes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     drafts: list[Draft] = field(default_factory=list)
+    account: Account | None = None
 
 
 class Caller:

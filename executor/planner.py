@@ -84,7 +84,7 @@ class Planner:
         context = template_context(match, params, execution_id, secret_names(configured, match.parameters))
         account = self._accounts(runbook)
         world = acting_as(self._world, account)
-        draft, called = Draft(runbook, context, chain=(runbook.id,), world=world), Called()
+        draft, called = Draft(runbook, context, chain=(runbook.id,), world=world), Called(account=account)
         terms, doubts = await settled(runbook, self._checker, context, draft.facts, self._redact)
         steps = _numbered(await self._sequence(draft, called))
         reasons = [reason for one in called.drafts for reason in runbook_reasons(one.runbook, one.names())]
@@ -139,6 +139,7 @@ class Planner:
             if not isinstance(params, RunRunbookParams):
                 raise PlanError(f"{bare.action} is not what calls a runbook")
             inner, version = await self._caller.draft(step, bare, params, draft)
+            self._refuse_other_account(inner.runbook, called)
             inside = await self._inside(inner, called)
         except Unmet as error:
             return [_without(await self._skipped(step, draft, error))]
@@ -151,6 +152,13 @@ class Planner:
             draft.writers.add(step.id)
         first = entering(bare, step, inner.runbook.timeout.total_seconds())
         return [first, *inside, leaving(bare, (first, *inside))]
+
+    def _refuse_other_account(self, inner: Runbook, called: Called) -> None:
+        """All steps act as the account of the runbook that calls: one that names another is not run with its rights."""
+        if inner.service_account and self._accounts(inner) != called.account:
+            acts = called.account.user if called.account else "the pipeline's own account"
+            named = f"{inner.id} names the service account {inner.service_account}"
+            raise PlanError(f"{named}, and the runbook that calls it acts as {acts}")
 
     async def _inside(self, inner: Draft, called: Called) -> list[PlannedStep]:
         """The steps of a called runbook, once its preconditions hold."""

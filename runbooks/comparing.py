@@ -189,6 +189,9 @@ def _safety(old: Runbook, new: Runbook) -> Iterator[Change]:
         dry = new.safety.dry_run_first
         text = "asks the API server about every write first" if dry else "no longer asks the API server first"
         yield Change(Risk.SAFER if dry else Risk.RISKIER, "safety.dry_run_first", text)
+    if old.service_account != new.service_account:
+        before, after = (one.service_account or "the account of the settings" for one in (old, new))
+        yield Change(Risk.RISKIER, "service_account", f"acts as {after} instead of {before}")
     for pattern in _added(new.safety.protected_namespaces, old.safety.protected_namespaces):
         yield Change(Risk.RISKIER, "safety.protected_namespaces", f"namespace {pattern} is no longer protected")
     for pattern in _added(old.safety.protected_namespaces, new.safety.protected_namespaces):

@@ -246,6 +246,11 @@ class Runbook(Model):
     assumptions: tuple[Assumption, ...] = Field((), description="Facts that the author relies on")
     preconditions: tuple[Precondition, ...] = Field((), description="Checks before anything is changed")
     safety: Safety = Field(Safety(), description="Limits that the gate enforces")
+    service_account: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$",
+        description="NAMESPACE/NAME of the account that its steps act as; the settings must allow it",
+    )
     approvals: Approvals = Field(Approvals(), description="Who has to say yes to what")
     steps: tuple[Step, ...] = Field(min_length=1, description="What it does")
     procedures: Mapping[str, tuple[Step, ...]] = Field(

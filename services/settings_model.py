@@ -38,7 +38,7 @@ from services.settings_people import (
     ServiceNowSettings,
     TeamsSettings,
 )
-from services.settings_rights import Impersonation, Reviews
+from services.settings_rights import Impersonation, Reviews, account_pattern
 from services.settings_secrets import SecretSources
 from services.settings_slack import Slack
 
@@ -157,7 +157,15 @@ class Kubernetes(Group):
     impersonate: tuple[Impersonation, ...] = Field(
         (), description="Accounts that the steps of some runbooks act as; the first rule that fits counts"
     )
+    runbook_accounts: Texts = Field(
+        (), description="Service accounts that runbooks may name for themselves: NAMESPACE/NAME, globs allowed in each"
+    )
     check_rights: bool = Field(True, description="Ask for the rights of every write before the first step")
+
+    @field_validator("runbook_accounts")
+    @classmethod
+    def _are_accounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(account_pattern(text) for text in value)
 
 
 class Runbooks(Reviews):

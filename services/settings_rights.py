@@ -13,6 +13,17 @@ _SERVICE_ACCOUNT = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a
 _REVISION = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._/@^~-]{0,200})?$")
 
 
+def account_pattern(text: str) -> str:
+    """A pattern of service accounts as it was written.
+
+    Raises:
+        ValueError: it is not NAMESPACE/NAME.
+    """
+    if not re.fullmatch(r"[-a-z0-9*?]{1,63}/[-a-z0-9.*?]{1,253}", text):
+        raise ValueError(f"{text[:60]!r} is no service account: expected NAMESPACE/NAME, globs allowed in each")
+    return text
+
+
 class Reviews(Group):
     """Base of the runbooks' settings: which of them somebody has reviewed."""
 

@@ -12,7 +12,7 @@ _PARTS = (
     ("Parameters", ("parameters",)),
     ("Assumptions", ("assumptions",)),
     ("Preconditions", ("preconditions",)),
-    ("Safety", ("safety",)),
+    ("Safety", ("safety", "service_account")),
     ("Steps", ("steps", "procedures", "timeout", "max_parallel")),
     ("Approvals", ("approvals",)),
     ("Verification", ("verification",)),

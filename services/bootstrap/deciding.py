@@ -54,7 +54,7 @@ def make_permits(parts: Parts, acting: World, reads: RecentReads) -> Permits:
             redact=masker.text,
             runbooks=lambda: parts.catalog.runbooks,
             max_depth=settings.execution.max_depth,
-            accounts=lambda runbook: account_of(runbook, account_rules(settings)),
+            accounts=lambda runbook: account_of(runbook, account_rules(settings), settings.kubernetes.runbook_accounts),
         ),
         gate=parts.gate,
         sources=lambda tenant, cluster: ClusterAndGraph(reads, counting, tenant, cluster, around=around, crowd=crowd),

@@ -130,7 +130,7 @@ def _params(runbook: Runbook, given: Sequence[str]) -> dict[str, Any]:
 
 
 def _subject(runbook: Runbook, service_account: str, user: str) -> Subject:
-    from services.rbac.accounts import account_of, account_rules  # noqa: PLC0415 - keeps rb --help quick
+    from services.rbac.accounts import ANY, account_of, account_rules  # noqa: PLC0415 - keeps rb --help quick
     from services.rbac.roles import Subject  # noqa: PLC0415 - as above
 
     if service_account and user:
@@ -142,7 +142,7 @@ def _subject(runbook: Runbook, service_account: str, user: str) -> Subject:
         if not (namespace and slash and name):
             raise runtime.CommandError(f"--service-account {service_account}: expected NAMESPACE/NAME", 2)
         return Subject(name, namespace)
-    account = account_of(runbook, account_rules(runtime.settings_for()))
+    account = account_of(runbook, account_rules(runtime.settings_for()), (ANY,))
     if account is None:
         return Subject("rootmend", "rootmend-system")
     begin, _, rest = account.user.partition("system:serviceaccount:")
