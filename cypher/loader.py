@@ -96,7 +96,23 @@ def together(names: tuple[str, ...]) -> str:
 
 
 @cache
-def told(names: tuple[str, ...], holds: str) -> str:
+def each(name: str) -> str:
+    """A query of single parameters, done for each of ``$rows`` in turn: what is ``$x`` alone is ``x`` of the row.
+
+    A row sees what those before it have written. The result has the column ``n`` of its row in front.
+
+    Raises:
+        KeyError: there is no such file.
+        ValueError: the query returns nothing.
+    """
+    if not (columns := columns_of(name)):
+        raise ValueError(f"{name} cannot be done for each of several rows: it returns nothing")
+    inner = re.sub(r"\$(\w+)", r"row.\1", query(name))
+    return f"UNWIND $rows AS row\nCALL (row) {{\n{inner}\n}}\nRETURN row.n AS n, {', '.join(columns)}"
+
+
+@cache
+def told(names: tuple[str, ...], holds: str, *, apart: bool = False) -> str:
     """Queries of one result and the entries that tell of them, as one statement: both are written, or neither.
 
     Each query takes its rows from a parameter of its own name instead of ``$rows`` when there are several; a single
@@ -106,15 +122,17 @@ def told(names: tuple[str, ...], holds: str) -> str:
     Args:
         names: all return the same columns.
         holds: Cypher over ``told``, the list of the result's rows.
+        apart: the one query is done for each of ``$rows``, as in ``each``.
 
     Raises:
         KeyError: there is no such file.
         ValueError: a query returns nothing, or other columns than the others.
     """
-    columns = {columns_of(name) for name in names}
+    columns = {("n", *columns_of(name)) if apart else columns_of(name) for name in names}
     if len(columns) != 1 or not (shared := columns.pop()):
         raise ValueError(f"{', '.join(names)} cannot be told of together: they return different columns, or none")
-    texts = [query(name).replace("$rows", f"${name}") if len(names) > 1 else query(name) for name in names]
+    text = each if apart else query
+    texts = [text(name).replace("$rows", f"${name}") if len(names) > 1 else text(name) for name in names]
     united = "\nUNION ALL\n".join(texts)
     row = ", ".join(f"{column}: {column}" for column in shared)
     append = query("audit_append").replace("$rows", "$audit")

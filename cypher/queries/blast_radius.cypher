@@ -1,11 +1,11 @@
 // What depends on each touched resource: what it controls or has as a part (at any depth), what runs on it, and the services in front.
-// Parameters: $touched [{n, rids}] (n numbers the resource, rids are all its names), $tenant, $untagged, $cluster.
+// Parameters: $touched [{n, rids, tenant, untagged, cluster}] (n numbers the resource, rids are all its names).
 // Returns: n, found [{rid, kind, ns, name, uid, updated_at}] (the resource's own nodes; empty when the graph does not know it),
 //   dependants [{rid, kind, ns, name, uid, updated_at}].
 UNWIND $touched AS t
 OPTIONAL MATCH (r:Resource)
-WHERE r.rid IN t.rids AND (r.client_id = $tenant OR (r.client_id IS NULL AND $untagged))
-  AND coalesce(r.cluster, '') IN ['', $cluster]
+WHERE r.rid IN t.rids AND (r.client_id = t.tenant OR (r.client_id IS NULL AND t.untagged))
+  AND coalesce(r.cluster, '') IN ['', t.cluster]
 CALL (r) {
   MATCH (r)-[:CONTROLS*1..4]->(below:Resource)
   RETURN collect(DISTINCT below) AS owned
@@ -26,7 +26,7 @@ CALL (r, controlled, hosted) {
   RETURN collect(DISTINCT service) AS fronts
 }
 WITH t, r, [x IN controlled + hosted + fronts
-            WHERE x.client_id = $tenant OR (x.client_id IS NULL AND $untagged)] AS dependants
+            WHERE x.client_id = t.tenant OR (x.client_id IS NULL AND t.untagged)] AS dependants
 RETURN t.n AS n,
        [x IN collect(r) | {rid: x.rid, kind: x.kind, ns: x.ns, name: x.name, uid: x.uid, updated_at: x.updated_at}] AS found,
        reduce(all = [], list IN collect(

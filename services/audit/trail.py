@@ -54,7 +54,14 @@ class Neo4jTrail:
             draft.written()
 
     async def guarded(
-        self, names: Sequence[str], parameters: Mapping[str, Any], told: Told, holds: str, *, strict: bool = False
+        self,
+        names: Sequence[str],
+        parameters: Mapping[str, Any],
+        told: Told,
+        holds: str,
+        *,
+        strict: bool = False,
+        apart: bool = False,
     ) -> list[Row]:
         """``Graph.write_repeatable`` with entries that are written when the result is as expected; one round trip.
 
@@ -64,6 +71,7 @@ class Neo4jTrail:
             told: what happened if the result is as expected.
             holds: Cypher over ``told``, the rows of the result.
             strict: undo everything when it is not as expected; else the queries stand without an entry.
+            apart: the one query is done for each of the rows in ``parameters``; see ``cypher.loader.each``.
 
         Raises:
             GraphUnavailable: whether it was written may be unknown.
@@ -71,7 +79,7 @@ class Neo4jTrail:
         """
         with self._graph.segments.writing() as draft:
             audit = _rows(draft.seal(told, _now()))
-            text = loader.told(tuple(names), holds)
+            text = loader.told(tuple(names), holds, apart=apart)
             (row,) = await self._graph.run_repeatable(text, {**parameters, "audit": audit, "strict": strict})
             if row["holds"]:
                 draft.written()

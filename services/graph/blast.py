@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from matcher.kinds import canonical_kind
 from matcher.model import Subject
-from services.graph.connect import Graph
+from services.graph.connect import Graph, Row
+from services.graph.grouping import Grouped
 from services.graph.identity import Named, merged, rids, subject_of
 from services.graph.values import moment
 
@@ -63,6 +65,7 @@ class Neo4jBlastRadius:
         self._default_tenant = default_tenant
         self._unknown_target = unknown_target
         self._stale_after = stale_after
+        self._group: Grouped[Sequence[Row], list[Row]] = Grouped(self._ask, name="blast radius", at_once=2)
 
     async def count(self, touched: Sequence[Named | str], tenant: str, cluster: str = "") -> BlastCount:
         """Count what depends on these objects, each resource once.
@@ -108,18 +111,18 @@ class Neo4jBlastRadius:
         found = [(touched[row["n"]], str(row["how"]), _text(subject_of(row))) for row in rows]
         return [edge for edge in dict.fromkeys(found) if edge[2]]
 
-    async def _rows(self, asked: Sequence[Subject], tenant: str, cluster: str) -> list[Mapping[str, Any]]:
+    async def _rows(self, asked: Sequence[Subject], tenant: str, cluster: str) -> list[Row]:
         if not asked:
             return []
-        rows = await self._graph.read(
-            "blast_radius",
-            touched=[{"n": number, "rids": list(rids(subject))} for number, subject in enumerate(asked)],
-            tenant=tenant,
-            untagged=tenant == self._default_tenant,
-            cluster=cluster,
-        )
-        by_number = {row["n"]: row for row in rows}
-        return [by_number[number] for number in range(len(asked))]
+        shared = {"tenant": tenant, "untagged": tenant == self._default_tenant, "cluster": cluster}
+        return await self._group.ask([{"rids": list(rids(subject)), **shared} for subject in asked])
+
+    async def _ask(self, questions: Sequence[Sequence[Row]]) -> list[list[Row]]:
+        """The rows of each question, one for each resource in its order; one query."""
+        flat = [one for question in questions for one in question]
+        touched = [{"n": number, **one} for number, one in enumerate(flat)]
+        rows = iter(sorted(await self._graph.read("blast_radius", touched=touched), key=lambda row: int(row["n"])))
+        return [list(islice(rows, len(question))) for question in questions]
 
     def _problem(self, subject: Subject, row: Mapping[str, Any]) -> str:
         """Why the graph cannot say how much depends on a subject; empty when it can."""

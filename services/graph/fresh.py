@@ -7,6 +7,7 @@ from datetime import datetime
 
 from executor.model import ObjectRef
 from services.graph.connect import Graph, Row
+from services.graph.grouping import Grouped
 from services.graph.identity import rids
 from services.graph.values import instant
 
@@ -15,7 +16,7 @@ _MOST = 20
 
 
 class Neo4jFreshSignals:
-    """Implements ``executor.ports.FreshSignals``.
+    """Implements ``executor.ports.FreshSignals``; executions that look at the same time share a query.
 
     Args:
         default_tenant: nodes of KGroot without ``client_id`` are this tenant's.
@@ -24,6 +25,7 @@ class Neo4jFreshSignals:
     def __init__(self, graph: Graph, default_tenant: str) -> None:
         self._graph = graph
         self._default_tenant = default_tenant
+        self._group: Grouped[Row, list[Row]] = Grouped(self._ask, name="fresh signals", at_once=2)
 
     async def since(
         self, tenant: str, target_key: str, subjects: Sequence[ObjectRef], moment: datetime
@@ -33,18 +35,23 @@ class Neo4jFreshSignals:
         Raises:
             GraphUnavailable, GraphRejected: then nobody knows, which is not "nothing happened".
         """
-        names = list(dict.fromkeys(rid for subject in subjects for rid in rids(subject)))
-        rows = await self._graph.read(
-            "fresh_signals",
-            rids=names,
-            tenant=tenant,
-            untagged=tenant == self._default_tenant,
-            moment=moment,
-            severities=list(FAILING),
-            target_key=target_key,
-            limit=_MOST,
-        )
-        return tuple(_line(row) for row in rows)
+        question: Row = {
+            "rids": list(dict.fromkeys(rid for subject in subjects for rid in rids(subject))),
+            "tenant": tenant,
+            "untagged": tenant == self._default_tenant,
+            "moment": moment,
+            "target_key": target_key,
+        }
+        return tuple(_line(row) for row in await self._group.ask(question))
+
+    async def _ask(self, questions: Sequence[Row]) -> list[list[Row]]:
+        """The rows of each question; one query."""
+        asked = [{"n": number, **question} for number, question in enumerate(questions)]
+        rows = await self._graph.read("fresh_signals", asked=asked, severities=list(FAILING), limit=_MOST)
+        answers: list[list[Row]] = [[] for _ in questions]
+        for row in rows:
+            answers[row["n"]].append(row)
+        return answers
 
 
 def _line(row: Row) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -17,28 +16,22 @@ from services.audit import telling
 from services.audit.owners import owners
 from services.audit.trail import Neo4jTrail
 from services.graph.connect import Graph, Row
-from services.graph.errors import GraphRejected
 from services.graph.execution_rows import finish_facts, refuse_unkept, step_row
 from services.graph.executions import Neo4jExecutionStore
+from services.graph.grouping import Grouped
 from services.graph.values import dump
 
-_MOST = 500
-"""Most writes in one transaction."""
 JOURNAL = ("journal_steps", "journal_advance", "journal_finish")
 ALL_HELD = "size(told) = $expected AND all(one IN told WHERE one.held)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One write that waits for its transaction. ``held`` says whether the epoch was still good; None: no such row.
-
-    ``tell`` makes the entry for the audit trail, given the incident.
-    """
+    """One write that waits for its transaction. ``tell`` makes the entry for the audit trail, given the incident."""
 
     query: str
     row: Mapping[str, Any]
     tell: Callable[[str], Entry]
-    held: asyncio.Future[bool | None] = field(compare=False)
 
 
 class Neo4jJournal:
@@ -54,8 +47,7 @@ class Neo4jJournal:
         self._graph = graph
         self._trail = Neo4jTrail(graph)
         self._executions = Neo4jExecutionStore(graph)
-        self._pending: list[_Write] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._group: Grouped[_Write, bool | None] = Grouped(self._transaction, name="journal")
 
     async def load(self, execution_id: str) -> ExecutionRecord | None:
         """See the port."""
@@ -112,52 +104,19 @@ class Neo4jJournal:
 
     async def close(self) -> None:
         """Wait until everything that was handed in is written."""
-        while self._flusher is not None:
-            await asyncio.shield(self._flusher)
+        await self._group.close()
 
     async def _write(
         self, query: str, execution_id: str, epoch: int, row: Mapping[str, Any], tell: Callable[[str], Entry]
     ) -> None:
-        held: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Write(query, {"execution_id": execution_id, "epoch": epoch, **row}, tell, held))
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush(), name="journal")
-        # A caller that is cancelled must not take back what others wait for; its own row is written all the same.
-        answer = await asyncio.shield(held)
+        answer = await self._group.ask(_Write(query, {"execution_id": execution_id, "epoch": epoch, **row}, tell))
         if answer is None:
             raise NotFound(f"execution {execution_id} is not in the graph")
         if not answer:
             raise Fenced(f"execution {execution_id} is no longer held under epoch {epoch}")
 
-    async def _flush(self) -> None:
-        try:
-            while self._pending:
-                batch, self._pending = self._pending[:_MOST], self._pending[_MOST:]
-                await self._commit(batch)
-        finally:
-            self._flusher = None
-
-    async def _commit(self, batch: Sequence[_Write]) -> None:
-        """Write a batch and tell every caller. A refused batch is written one by one: only the guilty row fails."""
-        try:
-            held = await self._transaction(batch)
-        except GraphRejected as error:
-            if len(batch) == 1:
-                _fail(batch, error)
-                return
-            for write in batch:
-                await self._commit([write])
-        except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it, or it waits for ever
-            _fail(batch, error)
-        except BaseException:
-            _fail(batch, asyncio.CancelledError())
-            raise
-        else:
-            for number, write in enumerate(batch):
-                if not write.held.done():
-                    write.held.set_result(held.get(number))
-
-    async def _transaction(self, batch: Sequence[_Write]) -> Mapping[int, bool]:
+    async def _transaction(self, batch: Sequence[_Write]) -> list[bool | None]:
+        """Whether the epoch of each write was still good; None for one whose execution is not there."""
         rows: dict[str, list[Row]] = {name: [] for name in JOURNAL}
         told: dict[str, list[Entry]] = {}
         known = await owners(self._graph, [write.row["execution_id"] for write in batch])
@@ -170,15 +129,8 @@ class Neo4jJournal:
         # A row that is written again changes nothing, so the quick way will do.
         parameters = {**rows, "expected": len(batch)}
         answers = await self._trail.guarded(JOURNAL, parameters, told, ALL_HELD, strict=len(batch) > 1)
-        return {row["n"]: row["held"] for row in answers}
-
-
-def _fail(batch: Sequence[_Write], error: BaseException) -> None:
-    for write in batch:
-        if not write.held.done():
-            write.held.set_exception(error)
-            # The caller may be gone; its exception then has no reader, which is no reason for a warning.
-            write.held.exception()
+        held = {row["n"]: row["held"] for row in answers}
+        return [held.get(number) for number in range(len(batch))]
 
 
 def _property(value: Any) -> Any:

@@ -14,18 +14,25 @@ from services.audit.owners import owners
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
 from services.graph.formats import FORMAT
+from services.graph.grouping import Grouped
 from services.graph.values import from_millis
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-CLAIMED = "size(told) = 1 AND told[0].refusal IS NULL"
+CLAIM = "permit_claim"
+CLAIMED = "size(told) = $expected AND all(one IN told WHERE one.refusal IS NULL)"
 
 
 class Neo4jPermitLedger:
-    """Implements ``safety.ports.PermitLedger``."""
+    """Implements ``safety.ports.PermitLedger``, with group commit of claims.
+
+    Claims that come while others are being made go together. When one of several is refused, all are undone and made
+    one by one, because a chain of audit entries cannot leave one out.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._trail = Neo4jTrail(graph)
+        self._claims: Grouped[Row, Row | None] = Grouped(self._claim, name="claims")
 
     async def claim(self, execution_id: str, plan_hash: str, holder: str, lease_seconds: float) -> Claim | str:
         """See the port.
@@ -35,11 +42,25 @@ class Neo4jPermitLedger:
         """
         # The id of this call makes it safe to send it again, so that one round trip will do.
         parameters = _parameters(execution_id, holder, lease_seconds)
-        asked = {**parameters, "plan_hash": plan_hash, "claim_id": uuid4().hex}
-        tenant, incident = (await owners(self._graph, [execution_id])).get(execution_id, (SYSTEM, ""))
-        begun = _told(EntryKind.EXECUTION_STARTED, execution_id, incident, holder=holder, plan_hash=plan_hash)
-        rows = await self._trail.guarded(["permit_claim"], asked, {tenant: [begun]}, CLAIMED)
-        return _answer(execution_id, rows)
+        row = await self._claims.ask({**parameters, "plan_hash": plan_hash, "claim_id": uuid4().hex})
+        return _answer(execution_id, [] if row is None else [row])
+
+    async def _claim(self, asked: Sequence[Row]) -> list[Row | None]:
+        """Claim several executions, all or none; the row of each, None for one that is not there."""
+        rows: list[Row] = []
+        told: dict[str, list[Entry]] = {}
+        known = await owners(self._graph, [one["execution_id"] for one in asked])
+        # In the order of ids, as every writer locks.
+        for number, one in sorted(enumerate(asked), key=lambda item: str(item[1]["execution_id"])):
+            rows.append({"n": number, **one})
+            tenant, incident = known.get(one["execution_id"], (SYSTEM, ""))
+            facts = {"holder": one["holder"], "plan_hash": one["plan_hash"]}
+            begun = _told(EntryKind.EXECUTION_STARTED, one["execution_id"], incident, **facts)
+            told.setdefault(tenant, []).append(begun)
+        parameters = {"rows": rows, "expected": len(rows)}
+        answers = await self._trail.guarded([CLAIM], parameters, told, CLAIMED, strict=len(rows) > 1, apart=True)
+        found = {row["n"]: row for row in answers}
+        return [found.get(number) for number in range(len(asked))]
 
     async def adopt(self, execution_id: str, holder: str, lease_seconds: float) -> Claim | str:
         """See the port; errors as in ``claim``."""

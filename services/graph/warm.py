@@ -18,7 +18,7 @@ from services.graph.connect import Graph
 from services.graph.errors import translation
 from services.graph.journal import ALL_HELD, JOURNAL
 from services.graph.ledger import TOGETHER
-from services.graph.permits import CLAIMED
+from services.graph.permits import CLAIM, CLAIMED
 from services.graph.schedules import NOTHING_NEW
 
 _SIDE_BY_SIDE = 4
@@ -27,6 +27,7 @@ _TIMES = frozenset({"now", "since", "moment", "at"})
 _LISTS = frozenset(
     {
         "rows",
+        "asked",
         "audit",
         "audit_append",
         "ids",
@@ -78,11 +79,12 @@ async def warm(graph: Graph) -> int:
         GraphUnavailable: the server did not answer.
     """
     slots = asyncio.Semaphore(_SIDE_BY_SIDE)
-    told = {"permit_claim": CLAIMED, "schedules_arm": NOTHING_NEW}
-    elsewhere = {*TOGETHER, *JOURNAL, *told}
+    told = {"schedules_arm": NOTHING_NEW}
+    elsewhere = {*TOGETHER, *JOURNAL, CLAIM, *told}
     elsewhere |= _OF_COMMANDS
     alone = [name for name in loader.query_names() if not name.startswith(_PREFIXES) and name not in elsewhere]
     composed = [loader.together((*TOGETHER, "audit_append")), loader.told(JOURNAL, ALL_HELD)]
+    composed += [loader.told((CLAIM,), CLAIMED, apart=True)]
     composed += [loader.told((name,), holds) for name, holds in told.items()]
 
     async def one(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -327,6 +328,37 @@ async def test_repeats_of_an_alert_about_the_target_are_fresh_signals(store, kgr
     await store.ledger.record([Repeat(written.id, kgroot.tenant, T0 + timedelta(minutes=2), (), event_ids=("e",))])
     (line,) = await store.fresh.since(kgroot.tenant, problem.target.key, [], T0)
     assert "KubePodCrashLooping" in line
+
+
+async def test_questions_that_come_at_once_have_their_own_answers(store, kgroot):
+    """Executions share a query; none hears of another's target, tenant or moment."""
+    later = T0 + timedelta(minutes=1)
+    pods = []
+    for number in range(3):
+        uid = str(uuid4())
+        rid = await kgroot.resource(f"pod:{uid}", kind="Pod", ns=kgroot.ns, name=f"shop-{number}")
+        await kgroot.event(f"BackOff{number}", at=later, about=(rid,))
+        pods.append(ObjectRef(kind="Pod", name=f"shop-{number}", namespace=kgroot.ns, uid=uid))
+    asked = [
+        *(store.fresh.since(kgroot.tenant, "c/n/Deployment/none", [pod], T0) for pod in pods),
+        store.fresh.since("somebody-else", "c/n/Deployment/none", pods, T0),
+        store.fresh.since(kgroot.tenant, "c/n/Deployment/none", pods, later),
+    ]
+    *own, foreign, past = await asyncio.gather(*asked)
+    assert [len(lines) for lines in own] == [1, 1, 1]
+    assert all(f"BackOff{number}" in lines[0] for number, lines in enumerate(own))
+    assert (foreign, past) == ((), ())
+
+
+async def test_counts_that_are_asked_for_at_once_are_those_of_their_own_objects(store, kgroot):
+    """Plans share a query; an object that is unknown, or another tenant's, changes no other plan's count."""
+    await kgroot.resource(f"deployment:{kgroot.ns}:one", kind="Deployment", ns=kgroot.ns, name="one")
+    await kgroot.resource(f"deployment:{kgroot.ns}:two", kind="Deployment", ns=kgroot.ns, name="two")
+    one, two = (ObjectRef(kind="Deployment", name=name, namespace=kgroot.ns) for name in ("one", "two"))
+    missing = ObjectRef(kind="Deployment", name="none", namespace=kgroot.ns)
+    plans = [([one], kgroot.tenant), ([missing], kgroot.tenant), ([two, one], kgroot.tenant), ([one], "somebody-else")]
+    answers = await asyncio.gather(*(store.blast.count(touched, tenant) for touched, tenant in plans))
+    assert [answer.count for answer in answers] == [1, None, 2, None]
 
 
 async def test_decisions_and_executions_are_tied_to_what_kgroot_has(store, kgroot):

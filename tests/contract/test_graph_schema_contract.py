@@ -139,7 +139,8 @@ async def test_a_claim_that_is_sent_again_is_answered_the_same(store):
     trail = Neo4jTrail(store.graph)
 
     async def claim(number):
-        return await trail.guarded(["permit_claim"], {**call, "claim_id": number}, {}, CLAIMED)
+        parameters = {"rows": [{"n": 0, **call, "claim_id": number}], "expected": 1}
+        return await trail.guarded(["permit_claim"], parameters, {}, CLAIMED, apart=True)
 
     first = await claim("one")
     assert first[0]["refusal"] is None

@@ -283,6 +283,37 @@ async def test_a_target_has_one_holder(store):
     assert two.epoch == 101
 
 
+async def test_of_claims_that_come_at_once_one_gets_a_target(store):
+    """Claims are made together; one of a group sees what those before it took (invariant 4)."""
+    problem = incident(signal())
+    rivals = [await _permit(store, of=problem, token=100 + n) for n in range(4)]
+    others = [await _permit(store) for _ in range(6)]
+    runs = [one.execution for one in (*rivals, *others)]
+    answers = await asyncio.gather(*(store.permits.claim(run.id, run.plan.hash, "h", 30) for run in runs))
+    assert [type(answer) for answer in answers].count(Claim) == 7
+    assert [type(answer) for answer in answers[:4]].count(Claim) == 1
+    for run, answer in zip(runs, answers, strict=True):
+        status = (await store.executions.load(run.id)).status
+        assert status is (Status.RUNNING if isinstance(answer, Claim) else Status.PERMITTED)
+
+
+async def test_a_claim_that_is_refused_does_not_spoil_those_beside_it(store):
+    """Unknown, expired and used ones hear why; each of the others gets its own execution."""
+    used = await _permit(store)
+    await store.permits.claim(used.execution.id, used.execution.plan.hash, "first", 30)
+    good = [(await _permit(store)).execution for _ in range(3)]
+    late = (await _permit(store, seconds=-1)).execution
+    asked = [good[0], used.execution, good[1], late, good[2]]
+    claims = [store.permits.claim(run.id, run.plan.hash, "h", 30) for run in asked]
+    *answers, unknown = await asyncio.gather(*claims, store.permits.claim("no-such", "hash", "h", 30))
+    assert [one.execution_id if isinstance(one, Claim) else "" for one in answers] == [
+        *(good[0].id, "", good[1].id, "", good[2].id)
+    ]
+    assert "running" in answers[1]
+    assert "ran out" in answers[3]
+    assert "no such" in unknown
+
+
 async def test_a_permit_older_than_the_target_has_seen_is_refused(store):
     """Tokens only grow (fencing)."""
     problem = incident(signal())

@@ -45,6 +45,17 @@ def test_queries_are_done_together_each_with_rows_of_its_own():
     assert "$rows" not in text
 
 
+def test_a_query_is_done_for_each_of_several_rows():
+    """What was a parameter comes from the row, and each answer says whose it is."""
+    text = loader.each("permit_claim")
+    assert text.startswith("UNWIND $rows AS row\nCALL (row) {")
+    assert re.findall(r"\$\w+", text) == ["$rows"]
+    assert "row.claim_id" in text
+    assert text.splitlines()[-1].startswith("RETURN row.n AS n, refusal, plan_hash")
+    with pytest.raises(ValueError, match="runbook_versions"):
+        loader.each("runbook_versions")
+
+
 @pytest.mark.parametrize("name", ["journal_steps", "permit_claim"])
 def test_a_query_whose_answer_counts_is_not_hidden_among_others(name):
     """What it returns would be lost."""
