@@ -148,13 +148,30 @@ def logs(
             typer.echo(line)
 
 
-def doctor(*, state: State = None, as_json: Json = False) -> None:
+def doctor(
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look at the installation that the settings name instead, while it works.")
+    ] = False,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
     """Say what this machine lacks for the local stack, and what to do. Exit code 1 when something is missing.
+
+    With --deep it asks Kafka, Neo4j, Redis and the API server of the settings: topics, lag, schema, indexes,
+    persistence, eviction, rights of the runbooks, clocks, orphans, the audit trail, disk. Exit code 1 when something is
+    bad.
 
     Examples:
       rb doctor
-      rb doctor --json
+      rb doctor --deep --json
     """
+    if deep:
+        from importlib import import_module  # noqa: PLC0415 - see the module's docstring
+
+        # By name, as rb itself does: the stack does not depend on the product that is run on it.
+        import_module("services.cli.doctor").deep(as_json=as_json)
+        return
     with _errors(as_json=as_json):
         from dataclasses import asdict  # noqa: PLC0415 - see the module's docstring
 

@@ -220,3 +220,49 @@ def header(folder: str, name: str) -> str:
             break
         opening.append(line.removeprefix("//").strip())
     return "\n".join(opening)
+
+
+@cache
+def ours() -> dict[str, tuple[str, ...]]:
+    """The labels of the nodes that are ours, each with the properties that identify a node: what the migrations say.
+
+    The record of the schema itself is left out: it says what a database has seen, and belongs to it.
+    """
+    pattern = re.compile(r"FOR \(n:(\w+)\) REQUIRE \(?((?:n\.\w+(?:, )?)+)\)? IS UNIQUE")
+    texts = [statement for step in migrations() for statement in step.statements]
+    found = [(made[1], made[2]) for text in texts if (made := pattern.search(text))]
+    return {label: tuple(name.removeprefix("n.") for name in keys.split(", ")) for label, keys in found}
+
+
+FOREIGN = {"Episodic": ("eid",), "Resource": ("rid",)}
+"""KGroot's nodes that ours are tied to, with the properties that identify them."""
+
+
+@cache
+def labelled(name: str, label: str) -> str:
+    """A query with one of our labels in the place of LABEL, and its keys, compared with those of ``row``, of KEYS.
+
+    Raises:
+        KeyError: there is no such query, or the label is none of ours.
+    """
+    keys = " AND ".join(f"known.{key} = row.{key}" for key in ours()[label])
+    return query(name).replace("LABEL", label).replace("KEYS", keys)
+
+
+@cache
+def tied(start: str, relationship: str, end: str) -> str:
+    """``restore_relationships`` for one kind of tie.
+
+    Raises:
+        KeyError: a label is not known.
+        ValueError: the kind is no name.
+    """
+    if not re.fullmatch(r"[A-Z][A-Z_]*", relationship):
+        raise ValueError(f"{relationship!r} is no kind of relationship")
+    text = query("restore_relationships")
+    known = {**ours(), **FOREIGN}
+    for mark, node, label in (("ATKEYS", "a", start), ("BTKEYS", "b", end)):
+        text = text.replace(mark, " AND ".join(f"{node}.{key} = row.{node}.{key}" for key in known[label]))
+    return (
+        text.replace("(a:FROM)", f"(a:{start})").replace("(b:TO)", f"(b:{end})").replace(":TIED]", f":{relationship}]")
+    )

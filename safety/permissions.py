@@ -41,6 +41,7 @@ class Permission(StrEnum):
     POLICIES_READ = "policies:read"
     POLICIES_MANAGE = "policies:manage"
     TOKENS_MANAGE = "tokens:manage"
+    EXECUTIONS_MANAGE = "executions:manage"
 
 
 MEANINGS: Mapping[Permission, str] = {
@@ -71,6 +72,7 @@ MEANINGS: Mapping[Permission, str] = {
     Permission.POLICIES_READ: "See the policies and which one decided",
     Permission.POLICIES_MANAGE: "Change policies, windows and limits",
     Permission.TOKENS_MANAGE: "Create, list and revoke API tokens",
+    Permission.EXECUTIONS_MANAGE: "Adopt, abort and repair executions that nobody looks after",
 }
 
 IMPLIED: Mapping[Permission, frozenset[Permission]] = {
@@ -89,6 +91,7 @@ IMPLIED: Mapping[Permission, frozenset[Permission]] = {
             Permission.POLICIES_READ,
             Permission.POLICIES_MANAGE,
             Permission.TOKENS_MANAGE,
+            Permission.EXECUTIONS_MANAGE,
         }
     ),
     Permission.AUTOMATION_RESUME: frozenset({Permission.AUTOMATION_PAUSE}),

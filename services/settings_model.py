@@ -38,6 +38,7 @@ from services.settings_people import (
     ServiceNowSettings,
     TeamsSettings,
 )
+from services.settings_retention import Retention
 from services.settings_rights import Impersonation, Reviews, account_pattern
 from services.settings_secrets import SecretSources
 from services.settings_slack import Slack
@@ -463,6 +464,7 @@ class Settings(BaseSettings):
     sql: Sql = Field(Sql(), description="Databases that runbooks can ask")
     audit: Audit = Field(Audit(), description="The audit trail: where its anchors go")
     history: History = Field(History(), description="A copy of the execution log in PostgreSQL")
+    retention: Retention = Field(Retention(), description="How long things are kept in the graph")
     catalogs: Catalogs = Field(Catalogs(), description="Runbooks of others: whom to trust")
     actions: Actions = Field(Actions(), description="What only some installations want their runbooks to do")
 

@@ -28,10 +28,15 @@ def of_execution(record: ExecutionRecord) -> Scope:
 
 
 def of_summary(one: ExecutionSummary) -> Scope:
-    """Of one line of the list of executions, whose target is written ``cluster/namespace/Kind/name``."""
-    parts = one.target_key.split("/")
+    """Of one line of the list of executions."""
+    return of_target(one.tenant, one.target_key, one.runbook_id)
+
+
+def of_target(tenant: str, target_key: str, runbook: str) -> Scope:
+    """Of a target, which is written ``cluster/namespace/Kind/name``."""
+    parts = target_key.split("/")
     cluster, namespace = (parts[0], parts[1]) if len(parts) == _PARTS else ("", "")
-    return Scope(one.tenant or None, cluster or None, namespace or None, one.runbook_id or None)
+    return Scope(tenant or None, cluster or None, namespace or None, runbook or None)
 
 
 def of_decision(decision: DecisionRecord) -> Scope:

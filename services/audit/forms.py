@@ -30,6 +30,7 @@ _ACTIVITIES = {
     EntryKind.TOKEN_CREATED: _CREATE,
     EntryKind.TOKEN_REVOKED: _DELETE,
     EntryKind.TRAIL_PRUNED: _DELETE,
+    EntryKind.EXECUTIONS_PRUNED: _DELETE,
     EntryKind.RESUMED: _DELETE,
 }
 _NAMES = {_CREATE: "Create", _UPDATE: "Update", _DELETE: "Delete"}
@@ -45,6 +46,9 @@ _SEVERITIES = {
     EntryKind.STEP_ENDED: _LOW,
     EntryKind.STEP_UNDONE: _MEDIUM,
     EntryKind.TRAIL_PRUNED: _HIGH,
+    EntryKind.EXECUTIONS_PRUNED: _HIGH,
+    EntryKind.GRAPH_RESTORED: _HIGH,
+    EntryKind.EXECUTION_ADOPTION_ASKED: _MEDIUM,
     EntryKind.OVERRIDE: _HIGH,
 }
 _SEVERITY_NAMES = {_INFORMATIONAL: "Informational", _LOW: "Low", _MEDIUM: "Medium", _HIGH: "High"}

@@ -173,6 +173,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         if settings.history.url:
             history = open_history(settings, graph, stack)
             hooks = MultiHooks(metrics, LogHooks(), history)
+        graph.unreadable.tell = lambda kind, _id, _why: hooks.event("record.unreadable", kind=kind)
         redis = Redis.from_url(settings.redis.url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         cluster = await connect_cluster(

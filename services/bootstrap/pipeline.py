@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from executor.actions.base import World
 from executor.notify import Notifier
+from safety.trail import PIPELINE
 from services.api.guard import Guard
 from services.api.receiver import Receiver
 from services.api.runs import RunsApi
@@ -19,6 +21,7 @@ from services.changes.origins import from_git
 from services.changes.telling import ChangeTeller
 from services.graph.changes import Neo4jChanges
 from services.graph.history import Neo4jGateHistory
+from services.graph.retention import Retention, Taken
 from services.graph.schedules import Neo4jScheduleState
 from services.intake.settings import IntakeSettings
 from services.kubernetes.recent import RecentReads
@@ -30,6 +33,7 @@ from services.pipeline.ingest import Ingest
 from services.pipeline.missed_ends import MissedEnds
 from services.pipeline.permit import Permits
 from services.pipeline.questions import Questions
+from services.pipeline.retaining import RetentionDuty
 from services.pipeline.sweep import Bridge, Duty, OrphanCare
 from services.schedule import Scheduler
 from services.secrets.rotation import RotationWatch
@@ -109,6 +113,8 @@ def make_pipeline(parts: Parts, roles: Sequence[Role]) -> Pipeline:
         duties.append(("secrets", watch.sweep))
     if parts.storms:
         duties.append(("storms", _storm_calls(parts, acting).sweep))
+    if Role.DECIDE in roles and settings.retention.executions is not None:
+        duties.append(("retention", make_retention(parts, settings.retention.executions).sweep))
     if Role.SCHEDULE in roles:
         duties.append(("schedule", _scheduler(parts).sweep))
     return Pipeline(ingest, worker, tuple(duties))
@@ -123,6 +129,17 @@ def make_changes(parts: Parts) -> Duty:
         await teller.tell(parts.catalog.loaded)
 
     return sweep
+
+
+def make_retention(parts: Parts, keep: timedelta) -> RetentionDuty:
+    """Takes old executions away, as the settings say."""
+    retention = Retention(parts.graph)
+
+    async def prune(keep: timedelta, most: int, reason: str) -> Taken:
+        now = parts.clock.now()
+        return await retention.prune(now - keep, now, by=PIPELINE, reason=reason, most=most)
+
+    return RetentionDuty(prune, keep, parts.clock)
 
 
 def make_guard(parts: Parts) -> Guard:

@@ -97,6 +97,11 @@ COMMANDS: dict[str, Command] = {
     "freeze list": Command("services.cli.freeze:freeze_list", "Periods in which nothing is changed", "Inspect"),
     "executions list": Command("services.cli.executions:executions_list", "Executions, newest first", "Inspect"),
     "executions show": Command("services.cli.executions:executions_show", "One execution with its steps", "Inspect"),
+    "executions orphans": Command("services.cli.orphans:executions_orphans", "What nobody looks after", "Inspect"),
+    "executions adopt": Command("services.cli.orphans:executions_adopt", "Have an orphan carried on", "Inspect"),
+    "executions abort": Command("services.cli.orphans:executions_abort", "End an orphan, with a reason", "Inspect"),
+    "executions repair": Command("services.cli.orphans:executions_repair", "Mend what needs no production", "Inspect"),
+    "executions prune": Command("services.cli.retention:executions_prune", "Take old executions away", "Inspect"),
     "incidents export": Command("services.cli.incidents:incidents_export", "Recorded incidents as a file", "Inspect"),
     "login": Command("services.cli.login:login", "Log in at the identity provider", "Access"),
     "logout": Command("services.cli.login:logout", "Forget the login", "Access"),
@@ -121,6 +126,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "config show": Command("services.cli.config:config_show", "The settings in force, secrets masked", "Configuration"),
     "config check": Command("services.cli.config:config_check", "Whether the settings can be used", "Configuration"),
+    "migrate": Command("services.cli.retention:migrate", "Bring the graph's schema to this release", "Configuration"),
+    "backup": Command("services.cli.retention:backup", "Our part of the graph as a file", "Configuration"),
+    "restore": Command("services.cli.retention:restore", "Put a backup back", "Configuration"),
     "contracts": Command("services.cli.contracts:contracts", "Contracts as AsyncAPI and OpenAPI", "Configuration"),
     "version": Command("services.cli.config:version", "The version", "Configuration"),
 }
@@ -258,9 +266,10 @@ def _run(name: str, arguments: Sequence[str], line: Line) -> int:
     set_options(GlobalOptions(Path(line.config) if line.config else None, line.debug))
     if name in _DRAWN:
         return run_command(name, resolve(name), arguments)  # the stack draws its own display, of its own words
-    from services.cli.terminal import filtered  # noqa: PLC0415 - keeps rb --help quick
+    from services.cli.masked import mask_for  # noqa: PLC0415 - keeps rb --help quick
+    from services.cli.terminal import filtered  # noqa: PLC0415 - as above
 
-    with filtered():
+    with filtered(mask_for(name)):
         return run_command(name, resolve(name), arguments)
 
 

@@ -340,3 +340,17 @@ def summary_of(row: Mapping[str, Any]) -> ExecutionSummary:
         holder=row.get("holder") or "",
         tenant=row.get("tenant") or "",
     )
+
+
+def named_of(row: Mapping[str, Any]) -> ExecutionSummary:
+    """One line about an execution of which little may be readable: what does not make sense is left out."""
+    known = {
+        "status": row.get("status") if row.get("status") in set(Status) else Status.RUNNING.value,
+        "outcome": row.get("outcome") if row.get("outcome") in set(Outcome) else None,
+        "verdict": row.get("verdict") if row.get("verdict") in set(Verdict) else None,
+        "runbook_id": row.get("runbook_id") or "",
+        "runbook_version": row.get("runbook_version") or "",
+        "target_key": row.get("target_key") or "",
+        "format": FORMAT,
+    }
+    return summary_of({**row, **known})

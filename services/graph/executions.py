@@ -10,7 +10,7 @@ from safety.approvals import Approval
 from services.audit import telling
 from services.audit.trail import Neo4jTrail, Teller
 from services.graph.connect import Graph, Row
-from services.graph.execution_rows import approval_of, record_of, story_of, summary_of
+from services.graph.execution_rows import approval_of, named_of, record_of, story_of, summary_of
 from services.graph.formats import FORMAT, readable
 from services.records import ExecutionStory, ExecutionSummary, Orphans
 
@@ -60,6 +60,11 @@ class Neo4jExecutionStore:
         if rows and not found:  # to be told why is better than to be told of none
             return [_story(row) for row in await self._graph.read("executions_load", ids=[rows[0]["id"]])]
         return found
+
+    async def named(self, text: str) -> Sequence[ExecutionSummary]:
+        """Lines of the executions whose id begins so. Their plans are not read."""
+        rows = await self._graph.read("executions_named", text=text, limit=20)
+        return tuple(readable(self._graph.unreadable, "execution", (row["e"] for row in rows), named_of))
 
     async def latest(
         self, *, status: Status | None = None, since: datetime | None = None, limit: int = 50

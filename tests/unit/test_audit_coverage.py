@@ -18,6 +18,7 @@ TOLD_BY_A_CALLER = {
     # What is no write of the graph's own: whoever notices it calls the port.
     *("access.login", "access.denied", "override.used"),
     *("token.created", "token.revoked", "autonomy.changed", "segment.begun"),
+    *("gate.rebuilt", "graph.restored"),
 }
 
 

@@ -1,0 +1,1 @@
+"""What the installation that the settings name lacks, looked at while it works."""

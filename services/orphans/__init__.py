@@ -1,0 +1,1 @@
+"""Executions, questions and locks that nobody looks after: found, explained, mended."""
