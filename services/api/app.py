@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from services.api import approvals, interactions
 from services.api import receiver as alertmanager
 from services.api.interactions import Interactions
+from services.api.masking import MaskedAnswers
 from services.api.receiver import Receiver
 from services.api.runs import RunsApi, switched_off
 from services.health import Health
@@ -64,5 +66,6 @@ def create_app(
             Route(interactions.PATH, slack.__call__ if slack else no_slack, methods=["POST"]),
             *(runs.routes() if runs else switched_off(approvals.PATHS)),
             *more,
-        ]
+        ],
+        middleware=[Middleware(MaskedAnswers)],
     )

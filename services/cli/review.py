@@ -51,7 +51,8 @@ def review(
 
         rb review my-runbooks --base main --incidents incidents.jsonl.gz --fail-on lost,let-through -o review.md
     """
-    from services.review.report import failed, markdown  # noqa: PLC0415 - keeps rb --help quick
+    from services.masking import masker  # noqa: PLC0415 - keeps rb --help quick
+    from services.review.report import failed, markdown  # noqa: PLC0415 - as above
 
     names = _names(fail_on)
     if not path.is_dir():
@@ -60,7 +61,7 @@ def review(
         raise runtime.CommandError(f"--incidents: there is no file {incidents}", 2)
     with tempfile.TemporaryDirectory(prefix="rootmend-") as scratch:
         checks = _checks(path, _base(base, path, Path(scratch)), incidents, names, strict=strict, junit=junit)
-    text = markdown(path.as_posix(), checks)
+    text = masker.text(markdown(path.as_posix(), checks))  # others read it, below a pull request
     if annotate is Annotate.GITHUB:
         typer.echo(_rb()("validate", "--format", "github", str(path)).out, nl=False)
     if output is None:

@@ -68,9 +68,14 @@ def settings_for(_ctx: typer.Context | None = None, overrides: Mapping[str, Any]
     Raises:
         ConfigError: with all problems; ``main`` shows them and ends with 2.
     """
-    from services.settings import load_settings  # noqa: PLC0415 - keeps rb --help quick
+    from services.masking import masker  # noqa: PLC0415 - keeps rb --help quick
+    from services.secrets.configured import configured_secrets  # noqa: PLC0415 - as above
+    from services.settings import load_settings  # noqa: PLC0415 - as above
 
-    return load_settings(_options.get().config, overrides)
+    settings = load_settings(_options.get().config, overrides)
+    for secret in configured_secrets(settings):
+        masker.register(secret)
+    return settings
 
 
 def config_file() -> Path | None:

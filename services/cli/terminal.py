@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -52,17 +52,19 @@ class Harmless:
 
     Args:
         stream: where it goes.
+        mask: takes secrets out of each text; None where it stays as it is.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, mask: Callable[[str], str] | None = None) -> None:
         self._stream = stream
+        self._mask = mask
         self._terminal = stream.isatty()
 
     def write(self, text: str) -> int:
         """Write; gives the number of characters that were asked for."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._stream.write(self._filtered(text))
+        self._stream.write(self._filtered(self._mask(text) if self._mask else text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -88,10 +90,10 @@ class Harmless:
 
 
 @contextmanager
-def filtered() -> Iterator[None]:
-    """Both outputs of this process write through the filter."""
+def filtered(mask: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Both outputs of this process write through the filter, and through ``mask`` where it is given."""
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Harmless(out), Harmless(err)
+    sys.stdout, sys.stderr = Harmless(out, mask), Harmless(err, mask)
     try:
         yield
     finally:
