@@ -18,6 +18,7 @@ from safety.approvals import Approval, ApprovalStatus, ApprovalStore, Verb, ask
 BARRED = "barred"
 """Among what an execution remembers of its incident: people who may not say yes, as they asked for it or wrote it."""
 _SELF = "rootmend"
+_TOLD = "told"
 _NOT_NEEDED = "the execution no longer needs an answer"
 
 
@@ -75,7 +76,7 @@ class Asker:
             await self._book.intend(run.model_copy(update={"before": {"approval": question.id}}))
             run = self._book.found(phase, step.index) or run
         reach(Failpoint.QUESTION_INTENDED, self._book.record.id)
-        answered = await self._answer(self._store, question, told=known is not None)
+        answered = await self._answer(self._store, question, step, phase)
         reach(Failpoint.ANSWER_HEARD, self._book.record.id)
         return await self._closed(run, answered)
 
@@ -94,15 +95,20 @@ class Asker:
             barred=[str(who) for who in record.incident.get(BARRED) or ()],
         )
 
-    async def _answer(self, store: ApprovalStore, question: Approval, *, told: bool) -> Approval:
-        """The question as it stands when it is open no more."""
+    async def _answer(self, store: ApprovalStore, question: Approval, step: PlannedStep, phase: str) -> Approval:
+        """The question as it stands when it is open no more.
+
+        That people were told is in the journal: a process that takes over tells them unless it is certain.
+        """
+        told = self._told(step, phase)
         while True:
             try:
                 seen = await store.request(question)  # one that is known stays as it is
-                if not told:
+                if not told and seen.status is ApprovalStatus.PENDING:
                     reach(Failpoint.QUESTION_OPEN, question.execution_id)
                     await self._tell(seen)
                     reach(Failpoint.QUESTION_TOLD, question.execution_id)
+                    await self._note_told(step, phase)
                     told = True
                 if seen.status is not ApprovalStatus.PENDING:
                     return seen
@@ -116,6 +122,15 @@ class Asker:
                 self._stopping.check()
             self._stopping.check()
             await self._clock.sleep(self._settings.approval_poll_seconds)
+
+    def _told(self, step: PlannedStep, phase: str) -> bool:
+        run = self._book.found(phase, step.index)
+        return bool(run and (run.before or {}).get(_TOLD))
+
+    async def _note_told(self, step: PlannedStep, phase: str) -> None:
+        run = self._book.found(phase, step.index)
+        if run is not None:
+            await self._book.intend(run.model_copy(update={"before": {**(run.before or {}), _TOLD: True}}))
 
     async def _tell(self, question: Approval) -> None:
         record = self._book.record

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from fakes.actions import START
 from fakes.engine import answering, bench, flaky, play, record, run, statuses, write
+from fakes.journal import Crash
 
 from executor.errors import PlanError
+from executor.failpoints import Failpoint, arm
 from executor.model import Outcome
 from safety.approvals import ApprovalStatus, Verb, granted
 
@@ -141,6 +143,35 @@ async def test_invariant_3_a_question_is_asked_once_however_often_the_process_di
         assert ended.outcome is Outcome.SUCCESS
         assert len(made.approvals.approvals) == 1
         assert made.tiny.effects == ["set memory=512Mi", "set b=1"]
+
+
+@pytest.mark.parametrize(
+    ("point", "times"),
+    [
+        (Failpoint.QUESTION_INTENDED, 1),
+        (Failpoint.QUESTION_OPEN, 1),
+        (Failpoint.QUESTION_TOLD, 2),
+        (Failpoint.ANSWER_HEARD, 1),
+    ],
+)
+async def test_people_are_told_of_a_question_wherever_its_process_dies(point, times):
+    """A message that may be missing is sent; it comes twice only where nobody knows whether it was sent."""
+    reached = []
+
+    def armed(at, _):
+        reached.append(at)
+        if at is point and reached.count(point) == 1:
+            raise Crash("kill -9")
+
+    arm(armed)
+    try:
+        runbook = {"steps": [write(), write("b", 1, require_approval=True)]}
+        made, ended, _ = await play(runbook, on_new=lambda made: answering(made, Verb.APPROVE))
+    finally:
+        arm(None)
+    assert ended.outcome is Outcome.SUCCESS
+    assert len(made.approvals.approvals) == 1
+    assert reached.count(Failpoint.QUESTION_TOLD) == times
 
 
 async def test_after_a_failure_a_human_may_say_go_on():
