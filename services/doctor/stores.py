@@ -16,7 +16,7 @@ from services.doctor.model import Finding, State, finding
 from services.graph.connect import Graph, verify
 from services.graph.migrate import pending
 
-_NAMED = re.compile(r"CREATE (?:RANGE |TEXT |FULLTEXT )?(?:INDEX|CONSTRAINT) (\w+) IF NOT EXISTS")
+_NAMED = re.compile(r"(?:INDEX|CONSTRAINT) (\w+) IF NOT EXISTS")
 _DROPPED = re.compile(r"DROP (?:INDEX|CONSTRAINT) (\w+)")
 _LEAST_FREE = 1 << 30
 _FULL = 0.9
