@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from services.api.guard import Guard, Refused, json_body
-from services.kafka.errors import BusUnavailable
+from services.kafka.errors import BusUnavailable, TooLarge
 from services.kafka.model import Outbound, Publisher
 
 log = structlog.get_logger(__name__)
@@ -102,5 +102,7 @@ class Receiver:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._publisher.publish([message])
+        except TooLarge as error:
+            raise Refused(413, f"{len(body)} bytes are too many for Kafka: send fewer alerts at a time") from error
         except (BusUnavailable, TimeoutError) as error:
             raise Refused(503, "Kafka did not acknowledge: send it again") from error

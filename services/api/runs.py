@@ -33,7 +33,7 @@ from services.api import views
 from services.api.guard import Guard, Refused, json_body
 from services.intake.errors import Unreadable
 from services.intake.run_request import REQUEST_ID, RunRequest, run_request
-from services.kafka.errors import BusUnavailable
+from services.kafka.errors import BusUnavailable, TooLarge
 from services.kafka.model import Outbound, Publisher
 from services.ports import DecisionLedger, ExecutionStore
 
@@ -169,6 +169,8 @@ class RunsApi:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._publisher.publish([message])
+        except TooLarge as error:
+            raise Refused(413, "the request is too long for Kafka: its parameters have to be shorter") from error
         except (BusUnavailable, TimeoutError) as error:
             raise Refused(503, f"Kafka did not acknowledge: send it again with the same {IDEMPOTENCY}") from error
 

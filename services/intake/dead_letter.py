@@ -14,6 +14,7 @@ MAX_VALUE_BYTES = 512 * 1024
 """As much of a value fits a message of a megabyte, which brokers accept unless told otherwise, after base64."""
 
 MAX_KEY_BYTES = 4 * 1024
+_SHORT_CHARACTERS = 200
 MAX_HEADERS = 32
 MAX_HEADER_BYTES = 1024
 
@@ -67,6 +68,12 @@ def dead_letter(
         ),
         at=at,
     )
+
+
+def shorter(letter: DeadLetter) -> DeadLetter:
+    """The letter without what it quotes: origin, length and hash are enough to find the original in its topic."""
+    without = {"value_base64": "", "key_base64": None, "headers": (), "truncated": True}
+    return letter.model_copy(update={**without, "detail": letter.detail[:_SHORT_CHARACTERS]})
 
 
 def _base64(content: bytes | None, limit: int) -> str | None:

@@ -19,14 +19,14 @@ from typing import Any, Literal, cast
 
 import orjson
 import structlog
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faststream import AckPolicy
 from faststream.confluent import KafkaBroker, KafkaMessage
 from faststream.confluent.helpers.config import ConfluentConfig
 from faststream.confluent.subscriber.usecase import BatchSubscriber
 
 from executor.failpoints import Failpoint, reach
-from services.kafka.errors import BusUnavailable
+from services.kafka.errors import BusUnavailable, TooLarge
 from services.kafka.model import BatchHandler, Inbound, Outbound
 from services.kafka.prompt import IDLE_SECONDS, PromptConsumer
 from services.kafka.settling import Settling
@@ -35,6 +35,10 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0)
 """Pauses between attempts at one batch, before it is given back to Kafka and read again."""
+
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
+
+_ALONE = 2
 
 LagSink = Callable[[str, int, int], None]
 """Takes topic, partition and the number of messages behind."""
@@ -58,6 +62,12 @@ def inbound(message: Message) -> Inbound:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
+
+
+def _is_too_large(error: KafkaException) -> bool:
+    """Whether the client or the broker takes no message of that length, however often it is tried."""
+    told = error.args[0] if error.args else None
+    return isinstance(told, KafkaError) and told.code() in _TOO_LARGE
 
 
 def _unparsed(raw: tuple[Message, ...], subscriber: BatchSubscriber) -> KafkaMessage:
@@ -193,22 +203,46 @@ class KafkaBus:
 
         Raises:
             BusUnavailable: not all were acknowledged in time.
+            TooLarge: some are too long for the broker and have no shorter form; the others were acknowledged.
         """
-        sends = (self._send(message) for message in messages)
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.gather(*sends)
+                fits = await asyncio.gather(*(self._fits(message, message.value) for message in messages))
+            # The broker refuses what is sent together as a whole: what did not fit is sent again, one by one.
+            over = [message for message, fitted in zip(messages, fits, strict=True) if not fitted]
+            async with asyncio.timeout(self._timeout):
+                left = [message for message in over if not await self._fits_alone(message)]
         except (KafkaException, TimeoutError, OSError) as error:
             raise BusUnavailable(f"Kafka did not acknowledge {len(messages)} messages: {error}") from error
+        if left:
+            named = ", ".join(f"{one.topic}, key {one.key}: {len(one.value)} bytes" for one in left)
+            raise TooLarge(f"too long for the broker: {named}")
 
-    async def _send(self, message: Outbound) -> None:
-        await self._broker.publish(
-            self._mask(message.topic, message.value),
-            message.topic,
-            key=message.key.encode(),
-            headers={name: value.decode("utf-8", "replace") for name, value in message.headers},
-        )
+    async def _fits_alone(self, message: Outbound) -> bool:
+        """Write one message, or its shorter form; False when the broker takes neither."""
+        for _ in range(_ALONE):  # another batch may have taken it along
+            if await self._fits(message, message.value):
+                return True
+        if message.shorter is None:
+            return False
+        log.warning("message.shortened", topic=message.topic, key=message.key, length=len(message.value))
+        return await self._fits(message, message.shorter())
+
+    async def _fits(self, message: Outbound, value: bytes) -> bool:
+        """Write a value and wait for the acknowledgement; False when the broker takes none of that length."""
+        try:
+            await self._broker.publish(
+                self._mask(message.topic, value),
+                message.topic,
+                key=message.key.encode(),
+                headers={name: text.decode("utf-8", "replace") for name, text in message.headers},
+            )
+        except KafkaException as error:
+            if _is_too_large(error):
+                return False
+            raise
         reach(Failpoint.MESSAGE_SENT, f"{message.topic}/{message.key}")
+        return True
 
     def _lag_config(self) -> dict[str, Any]:
         sink = self._on_lag

@@ -11,5 +11,9 @@ class BusUnavailable(BusError):
     """Kafka did not acknowledge in time. Nothing is lost: the batch is read again."""
 
 
+class TooLarge(BusError):
+    """Kafka takes no message of this length, now or later. All others were acknowledged."""
+
+
 class TopicsMissing(BusError):
     """Topics that the pipeline needs do not exist, and it may not create them."""

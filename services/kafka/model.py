@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -27,12 +27,17 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """A message to be written."""
+    """A message to be written.
+
+    Attributes:
+        shorter: makes the value that is written instead where the broker takes no message of this length.
+    """
 
     topic: str
     key: str
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    shorter: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
 
 Rest = Callable[[], Awaitable[None]]
@@ -47,5 +52,5 @@ class Publisher(Protocol):
     """Writes messages."""
 
     async def publish(self, messages: Sequence[Outbound]) -> None:
-        """Return when the broker has acknowledged all of them. Raises BusUnavailable."""
+        """Return when the broker has acknowledged all of them. Raises BusUnavailable, TooLarge."""
         ...

@@ -19,6 +19,7 @@ from executor.ports import Hooks
 from safety.approvals import ApprovalStatus
 from safety.ports import Gate
 from services.intake.contracts import RequestMessage
+from services.kafka.errors import TooLarge
 from services.kafka.model import Outbound, Publisher, Rest
 from services.pipeline.messages import is_request, outbound_of, request_message
 from services.ports import DecisionLedger
@@ -107,7 +108,11 @@ class Committer:
     ) -> None:
         reach(Failpoint.REQUEST_HANDED_OVER, _subject(told))
         if messages:
-            await self._publisher.publish(messages)
+            try:
+                await self._publisher.publish(messages)
+            except TooLarge as error:
+                # Nothing will ever make it fit: the partition moves on, and who listens lacks what the graph has.
+                log.warning("message.not_published", why=str(error))
         reach(Failpoint.DECISION_PUBLISHED, _subject(told))
         self._ask(told)
         for record in records:

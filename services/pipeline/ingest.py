@@ -13,7 +13,7 @@ from executor.ports import Clock, Hooks
 from matcher.correlate import Folded, fold
 from matcher.fingerprint import decision_id, identity
 from matcher.model import Received, SignalStatus
-from services.intake.dead_letter import dead_letter
+from services.intake.dead_letter import dead_letter, shorter
 from services.intake.parse import Poison, parse
 from services.intake.settings import IntakeSettings
 from services.kafka.model import Inbound, Outbound, Rest
@@ -125,7 +125,8 @@ class Ingest:
             headers=message.headers,
             at=self._clock.now(),
         )
-        return Outbound(self._topics.dlq, f"{message.topic}-{message.partition}-{message.offset}", letter.value())
+        key = f"{message.topic}-{message.partition}-{message.offset}"
+        return Outbound(self._topics.dlq, key, letter.value(), shorter=lambda: shorter(letter).value())
 
     async def _close(self, resolved: Sequence[Folded]) -> list[Written]:
         """The end of an alert closes what it opened, and is a decision of its own.

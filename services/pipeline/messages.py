@@ -21,6 +21,8 @@ from services.kafka.model import Outbound
 from services.records import DecisionKind, DecisionRecord
 from services.settings import Topics
 
+_SHORT_CHARACTERS = 200
+
 
 def _correlation(event_id: str, incident_id: str, execution_id: str = "") -> tuple[tuple[str, bytes], ...]:
     """Headers by which one story can be followed through all topics and logs."""
@@ -61,7 +63,13 @@ def decision_message(record: DecisionRecord, topics: Topics) -> Outbound:
     headers = _correlation(
         record.signal.event_id, incident.id if incident else "", record.execution.id if record.execution else ""
     )
-    return Outbound(topics.decisions, key, message.value(), headers)
+    return Outbound(topics.decisions, key, message.value(), headers, lambda: _in_short(message))
+
+
+def _in_short(message: DecisionMessage) -> bytes:
+    """A decision without what grows with the number of runbooks and the length of texts; the graph has all of it."""
+    without = {"candidates": (), "numbers": {}, "message": message.message[:_SHORT_CHARACTERS]}
+    return message.model_copy(update=without).value()
 
 
 def request_message(record: DecisionRecord) -> RequestMessage:
