@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
-from safety.trail import GENESIS, PIPELINE, Entry, EntryKind, Head, Sealed, seal
+from safety.trail import CRITICAL, GENESIS, PIPELINE, Entry, EntryKind, Head, Sealed, seal
 
 
 @dataclass(slots=True)
@@ -45,10 +45,12 @@ class Draft:
     _taken: dict[str, Segment] = field(default_factory=dict)
     _last: dict[str, Head] = field(default_factory=dict)
     settled: bool = False
+    critical: bool = False
 
     def seal(self, told: Mapping[str, Sequence[Entry]], now: datetime) -> list[Sealed]:
         """Entries in their places, by tenant; what an earlier call of this draft sealed is replaced."""
         self._last.clear()
+        self.critical = any(entry.kind in CRITICAL for entries in told.values() for entry in entries)
         rows: list[Sealed] = []
         for tenant in sorted(told):
             if told[tenant]:
@@ -74,6 +76,8 @@ class Draft:
         for tenant, last in self._last.items():
             self._taken[tenant].seq, self._taken[tenant].hash = last.seq, last.hash
         self.settled = True
+        if self.critical:
+            self._segments.on_critical()
 
     def dropped(self) -> None:
         """The transaction is durable without any entry: there was nothing to tell."""
@@ -95,11 +99,15 @@ class Segments:
     Args:
         writer: the process, as people find it in claims and logs.
         anchor: gives the last anchor that this process knows (``book:hash``), which each segment names as it begins.
+
+    Attributes:
+        on_critical: told when something of ``CRITICAL`` has become durable, so that it is sealed at once.
     """
 
     def __init__(self, writer: str, anchor: Callable[[], str] = lambda: "") -> None:
         self.writer = writer
         self.anchor = anchor
+        self.on_critical: Callable[[], None] = lambda: None
         self.doubtful: list[Segment] = []
         self._free: dict[str, list[Segment]] = {}
         self._known: list[Segment] = []

@@ -73,6 +73,22 @@ class EntryKind(StrEnum):
     TRAIL_PRUNED = "trail.pruned"
 
 
+CRITICAL = frozenset(
+    {
+        EntryKind.OVERRIDE,
+        EntryKind.DENIED,
+        EntryKind.PAUSED,
+        EntryKind.RESUMED,
+        EntryKind.TOKEN_CREATED,
+        EntryKind.TOKEN_REVOKED,
+        EntryKind.POLICY_CHANGED,
+        EntryKind.RUNBOOK_ROLLED_BACK,
+        EntryKind.RUNBOOK_ROLLBACK_LIFTED,
+    }
+)
+"""What somebody would like to be forgotten: it is sealed at once, not at the next interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that happened.

@@ -20,6 +20,7 @@ from services.access.authenticator import Authenticator, StaticToken
 from services.access.door import Door
 from services.access.errors import IdentityUnavailable
 from services.access.identities import Directory
+from services.access.logins import Logins
 from services.access.oidc import OidcVerifier
 from services.access.roles_file import load_access
 from services.access.tokens import Tokens, TokenStore
@@ -78,7 +79,12 @@ def static_tokens(settings: Settings) -> Iterator[StaticToken]:
 
 @asynccontextmanager
 async def open_authenticator(
-    settings: Settings, clock: Clock, *, tokens: TokenStore | None = None, reviewer: Reviewer | None = None
+    settings: Settings,
+    clock: Clock,
+    *,
+    tokens: TokenStore | None = None,
+    reviewer: Reviewer | None = None,
+    logins: Logins | None = None,
 ) -> AsyncIterator[Authenticator]:
     """Whoever vouches, as far as the settings name them.
 
@@ -87,6 +93,7 @@ async def open_authenticator(
         clock: time.
         tokens: where API tokens are.
         reviewer: the API server.
+        logins: told who came in; None where nobody is.
     """
     access = settings.access
     async with AsyncExitStack() as stack:
@@ -105,6 +112,7 @@ async def open_authenticator(
             tokens=Tokens(tokens, clock) if tokens else None,
             oidc=oidc,
             accounts=accounts,
+            logins=logins,
         )
 
 

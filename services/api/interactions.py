@@ -11,9 +11,11 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from services.access.denials import NOBODY, Denials, Try
 from services.api.guard import Refused, bounded_body
-from services.slack.clicks import Clicks
+from services.slack.clicks import Clicks, claimed
 from services.slack.signed import NotFromSlack, Signatures
+from services.slack.surface import NAME
 
 log = structlog.get_logger(__name__)
 
@@ -29,18 +31,20 @@ class Interactions:
     Args:
         signatures: says which requests are Slack's.
         clicks: carries them out.
+        denials: told of requests that are forged, late or taken before; None where nobody is.
     """
 
-    def __init__(self, signatures: Signatures, clicks: Clicks) -> None:
+    def __init__(self, signatures: Signatures, clicks: Clicks, denials: Denials | None = None) -> None:
         self._signatures = signatures
         self._clicks = clicks
+        self._denials = denials
 
     async def __call__(self, request: Request) -> Response:
         """200 when it is taken, within the 3 s that Slack waits; 400, 401, 408, 413, 415 or 503 when it is not."""
         try:
             _room(self._clicks)
             body = await bounded_body(request, _MOST_BYTES, _FORM)
-            await self._signatures.check(body, request.headers)
+            await self._check(body, request)
             reply = await self._clicks.take(_payload(body))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
@@ -51,6 +55,24 @@ class Interactions:
             log.warning("slack.refused", status=refused.status, why=refused.reason)
             return JSONResponse({"error": refused.reason}, status_code=refused.status, headers=refused.headers)
         return JSONResponse(dict(reply)) if reply else Response(status_code=200)
+
+    async def _check(self, body: bytes, request: Request) -> None:
+        try:
+            await self._signatures.check(body, request.headers)
+        except NotFromSlack as error:
+            if self._denials is not None:
+                await self._denials.tell(_forged(body, request, str(error)))
+            raise
+
+
+def _forged(body: bytes, request: Request, why: str) -> Try:
+    """Who sent it, and what it claims; none of that was proven."""
+    try:
+        action, facts = claimed(_payload(body))
+    except Refused:
+        action, facts = "", {}
+    address = request.client.host if request.client else ""
+    return Try(f"{NAME} {action}".strip(), NOBODY, why, {"address": address, **facts})
 
 
 def _room(clicks: Clicks) -> None:

@@ -16,6 +16,7 @@ from safety.access import Access, Actor, Denied, Scope
 from safety.approvals import EMERGENCY, Approval, ApprovalError, ApprovalProblem, ApprovalStore, Verb
 from safety.permissions import Permission
 from safety.quorum import ANYBODY, Voter
+from services.access.denials import Denials, Try
 from services.approvals.facts import scope_of
 from services.approvals.voters import KINDS, Voters
 from services.kafka.model import Publisher
@@ -24,6 +25,9 @@ from services.ports import ExecutionStore
 from services.settings import Topics
 
 log = structlog.get_logger(__name__)
+
+_DENIED = frozenset({ApprovalProblem.NOT_ALLOWED, ApprovalProblem.OWN_REQUEST, ApprovalProblem.NOT_ASKED})
+"""What the person lacks; the other problems are of the question, or of how it was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Answering:
         access: who may answer what. Where no roles are configured, everybody whose identity a surface could tie to a
             person may: the settings of the surface name them.
         voters: knows as what people count.
+        denials: told of each answer of somebody who may not give it; None where nobody is.
     """
 
     def __init__(
@@ -82,7 +87,9 @@ class Answering:
         publisher: Publisher,
         topics: Topics,
         clock: Clock,
+        denials: Denials | None = None,
     ) -> None:
+        self._denials = denials
         self._approvals = approvals
         self._executions = executions
         self._access = access
@@ -115,6 +122,7 @@ class Answering:
         )
         if problem:
             log.warning("approval.not_allowed", approval_id=approval.id, actor=actor.key, why=problem)
+            await self._tell_denied(given, actor, approval, problem)
             return ApprovalError(ApprovalProblem.NOT_ALLOWED, problem, approval.status)
         answered = await self._approvals.answer(
             given.approval_id,
@@ -129,11 +137,22 @@ class Answering:
         facts = {"approval_id": approval.id, "actor": actor.key, "surface": given.surface, "verb": given.verb.value}
         if isinstance(answered, ApprovalError):
             log.info("approval.answer_refused", **facts, problem=answered.problem.value, why=answered.message)
+            if answered.problem in _DENIED:
+                await self._tell_denied(given, actor, approval, answered.message)
             return answered
         log.info("approval.answer_taken", **facts, by=actor.person, status=answered.status.value)
         reach(Failpoint.ANSWER_RECORDED, answered.execution_id)
         await self._wake(answered, record.plan.target_key if record else answered.execution_id)
         return answered
+
+    async def _tell_denied(self, given: Answer, actor: Actor, approval: Approval, why: str) -> None:
+        """Put on record who tried what. What was said stays out: nobody asked for it."""
+        if self._denials is None:
+            return
+        entry = f"{given.surface} {given.verb.value}".strip()
+        facts = {"person": actor.person, "approval": approval.id, "plan_hash": given.plan_hash, "choice": given.choice}
+        about = {"incident_id": approval.incident_id, "execution_id": approval.execution_id}
+        await self._denials.tell(Try(entry, actor.key, why, facts, **about))
 
     def _denied(self, actor: Actor, verb: Verb, scope: Scope) -> str:
         """Why the actor may not answer; empty when it may."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 _PAGE = 500
 _OTHERS_SECONDS = 60.0
+_LEAST_SECONDS = 0.2
+"""Between two anchors in any case: a flood of critical entries is no flood of anchors."""
 _BACK = timedelta(days=1)
 _FIRST_BACK = timedelta(days=7)
 
@@ -33,7 +36,7 @@ class Sealer:
         graph: whose segments are sealed.
         book: where anchors go.
         signer: signs them.
-        seconds: between two anchors.
+        seconds: between two anchors; what is critical is sealed at once.
         announce: tells Kafka; left out, nobody is told.
         doubt_seconds: how long a write whose answer was lost may still be under way; None for twice the time limit of
             transactions.
@@ -60,7 +63,9 @@ class Sealer:
         self._last = ""
         self._doubted: dict[str, float] = {}
         self._looked_at_others = float("-inf")
+        self._wanted = asyncio.Event()
         graph.segments.anchor = self._named
+        graph.segments.on_critical = self._wanted.set
         if (last := book.last()) is not None:
             self._last = f"{last.book}:{last.hash}"
 
@@ -68,9 +73,13 @@ class Sealer:
         return self._last
 
     async def run(self) -> None:
-        """Seal at intervals, until cancelled."""
+        """Seal at intervals, and at once what is critical, until cancelled."""
         while True:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(min(_LEAST_SECONDS, self._seconds))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._wanted.wait()
+            self._wanted.clear()
             try:
                 await self.seal()
             except Exception as error:  # noqa: BLE001 - the trail goes on; the next interval seals what this did not

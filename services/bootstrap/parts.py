@@ -17,11 +17,14 @@ from runbooks.mapping_files import MappingFiles
 from safety.redis_breaker import RedisBreaker
 from safety.redis_gate import RedisGate
 from services.access.authenticator import Authenticator
+from services.access.denials import Denials
 from services.access.door import Door
 from services.access.identities import Directory
+from services.access.logins import Logins
 from services.access.opening import open_access, open_authenticator, open_door
 from services.approvals.opening import open_voters
 from services.approvals.voters import Voters
+from services.audit.trail import Neo4jTrail
 from services.autonomy.keeper import AutonomyKeeper
 from services.clock import SystemClock
 from services.connections import freeze_book, open_breaker, open_gate, open_graph, policy_of
@@ -109,6 +112,7 @@ class Parts:
     secrets: Secrets
     door: Door
     authenticator: Authenticator
+    denials: Denials
     directory: Directory
     voters: Voters
     stack: AsyncExitStack
@@ -191,7 +195,8 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
         stack.push_async_callback(secrets.store.close)
         door = open_door(settings, open_access(settings), hooks)
         tokens = Neo4jTokens(graph, settings.redis.prefix)
-        vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster)
+        logins = Logins(Neo4jTrail(graph), redis, settings.redis.prefix, clock)
+        vouching = open_authenticator(settings, clock, tokens=tokens, reviewer=cluster, logins=logins)
         authenticator = await stack.enter_async_context(vouching)
         sealer.ring = await read_keys(settings.secrets.encryption, os.environ, secrets.store, masker.register)
         sealer.keep_lookalikes = settings.secrets.encryption.without_key == "keep"
@@ -242,6 +247,7 @@ async def assemble(settings: Settings, *, context_named: bool = False) -> Parts:
             secrets=secrets,
             door=door,
             authenticator=authenticator,
+            denials=Denials(Neo4jTrail(graph), masker.text, clock),
             directory=Directory(settings.access.people),
             voters=open_voters(settings, graph, door.access, http, clock),
             stack=stack.pop_all(),

@@ -90,6 +90,7 @@ def make_answering(parts: Parts) -> Answering:
         publisher=parts.bus,
         topics=parts.settings.kafka.topics,
         clock=parts.clock,
+        denials=parts.denials,
     )
 
 
@@ -102,6 +103,7 @@ def _clicks(parts: Parts, api: SlackApi, keeper: Keeper | None) -> Clicks:
         ledger=parts.ledger,
         redact=masker.text,
         on_answer=keeper.wake if keeper else lambda: None,
+        denials=parts.denials,
     )
 
 
@@ -110,7 +112,7 @@ def _interactions(parts: Parts, clicks: Clicks) -> Interactions:
     signatures = Signatures(
         _plain(settings.slack.signing_secret), parts.redis, settings.redis.prefix, lambda: parts.clock.now().timestamp()
     )
-    return Interactions(signatures, clicks)
+    return Interactions(signatures, clicks, parts.denials)
 
 
 def _plain(secret: SecretStr | None) -> str:

@@ -235,24 +235,28 @@ def _proven(settings: Settings, token: str, through: str) -> Actor:
 
 
 async def _prove(settings: Settings, token: str) -> Actor:
-    """Connects to what this token needs, and to nothing else."""
+    """Connects to what this token needs, and to what keeps the record of logins."""
     from contextlib import AsyncExitStack  # noqa: PLC0415 - keeps rb --help quick
 
+    from services.access.logins import Logins  # noqa: PLC0415 - as above
     from services.access.opening import open_authenticator  # noqa: PLC0415 - as above
     from services.access.tokens import looks_like_one  # noqa: PLC0415 - as above
+    from services.audit.trail import Neo4jTrail  # noqa: PLC0415 - as above
     from services.clock import SystemClock  # noqa: PLC0415 - as above
     from services.graph.tokens import Neo4jTokens  # noqa: PLC0415 - as above
     from services.kubernetes.connect import connect  # noqa: PLC0415 - as above
 
     async with AsyncExitStack() as stack:
         tokens, reviewer = None, None
+        graph = await stack.enter_async_context(runtime.open_graph(settings))
+        redis = await stack.enter_async_context(runtime.open_redis(settings))
         if looks_like_one(token):
-            graph = await stack.enter_async_context(runtime.open_graph(settings))
             tokens = Neo4jTokens(graph, settings.redis.prefix)
         elif settings.access.service_accounts.enabled:
             kubernetes = settings.kubernetes
             reviewer = await connect(kubernetes.kubeconfig, kubernetes.context, kubernetes.practice_id)
             stack.push_async_callback(reviewer.close)
-        opened = open_authenticator(settings, SystemClock(), tokens=tokens, reviewer=reviewer)
+        logins = Logins(Neo4jTrail(graph), redis, settings.redis.prefix, SystemClock())
+        opened = open_authenticator(settings, SystemClock(), tokens=tokens, reviewer=reviewer, logins=logins)
         authenticator = await stack.enter_async_context(opened)
         return await authenticator.actor(token)

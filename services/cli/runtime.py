@@ -104,10 +104,32 @@ async def open_graph(settings: Settings) -> AsyncIterator[Graph]:
     from services import connections  # noqa: PLC0415 - keeps rb --help quick
 
     graph = connections.open_graph(settings, command=True)
+    critical: list[bool] = []
+    graph.segments.on_critical = lambda: critical.append(True)
     try:
         yield graph
     finally:
+        if critical:
+            await _seal(settings, graph)
         await graph.close()
+
+
+async def _seal(settings: Settings, graph: Graph) -> None:
+    """Seal at once what this command put on record, where this host keeps a book; elsewhere a service does soon."""
+    from executor.errors import RemediationError  # noqa: PLC0415 - keeps rb --help quick
+    from services.audit.books import BookFile  # noqa: PLC0415 - as above
+    from services.audit.keys import open_key  # noqa: PLC0415 - as above
+    from services.audit.sealing import Sealer  # noqa: PLC0415 - as above
+
+    audit = settings.audit
+    try:
+        if audit.book.exists() and audit.key.exists():
+            await Sealer(graph, BookFile(audit.book), open_key(audit.key)).close()
+    except (RemediationError, OSError) as error:
+        import structlog  # noqa: PLC0415 - as above
+
+        # Done is done: what the command was for has happened, and is on record.
+        structlog.get_logger(__name__).warning("audit.not_sealed", error=str(error))
 
 
 @asynccontextmanager

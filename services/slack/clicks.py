@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 
 from executor.errors import RemediationError
-from safety.access import Actor
+from safety.access import Actor, ActorKind
 from safety.approvals import Approval, ApprovalError, ApprovalProblem, ApprovalStatus, ApprovalStore, Verb
+from services.access.denials import Denials, Try
 from services.approvals.answering import Answer, Answering
 from services.approvals.facts import Question, Redact, question_of
 from services.ports import DecisionLedger
@@ -57,6 +58,7 @@ class Clicks:
 
     Args:
         on_answer: told that something was answered, so that the messages are brought up to date at once.
+        denials: told of clicks of accounts that stand for nobody; None where nobody is.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Clicks:
         ledger: DecisionLedger,
         redact: Redact,
         on_answer: Callable[[], None] = lambda: None,
+        denials: Denials | None = None,
     ) -> None:
+        self._denials = denials
         self._api = api
         self._who = who
         self._answering = answering
@@ -116,6 +120,9 @@ class Clicks:
         except UnknownPerson as error:
             log.warning("slack.unknown_person", user=click.user, approval_id=click.approval_id, why=str(error))
             said = f"This does not count: {error}."
+            if self._denials is not None:
+                actor = f"{ActorKind.SLACK}:{click.user}"
+                await self._denials.tell(Try(f"{NAME} {click.action}", actor, str(error), _tried(click)))
         except RemediationError as error:
             log.warning("slack.not_taken", user=click.user, approval_id=click.approval_id, error=str(error))
             said = (
@@ -214,6 +221,16 @@ class Clicks:
             await self._api.call("chat.postEphemeral", click.channel, channel=click.channel, user=click.user, text=said)
         except RemediationError as error:
             log.warning("slack.not_told", user=click.user, error=str(error))
+
+
+def claimed(payload: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+    """What a request says that nobody proved to be Slack's: the action, and the facts of it."""
+    click = _read(payload)
+    return (click.action, {"claimed_user": click.user, **_tried(click)}) if click else ("", {})
+
+
+def _tried(click: _Click) -> dict[str, str]:
+    return {"user": click.user, "approval": click.approval_id, "plan_hash": click.plan_hash, "channel": click.channel}
 
 
 def _read(payload: Mapping[str, Any]) -> _Click | None:

@@ -146,6 +146,15 @@ async def test_an_api_token_does_what_it_was_given_until_it_is_revoked(installed
     assert (await installed.ask(url, text, here, dry_run=True)).status_code == 401
     told = await one.query("MATCH (a:AuditEntry {subject: $id}) RETURN a.kind AS kind ORDER BY a.at", id=token["id"])
     assert {row["kind"] for row in told} == {"token.created", "token.revoked"}
+    logins = await one.query(
+        "MATCH (a:AuditEntry {kind: 'access.login'}) WHERE a.actor IN $actors "
+        "RETURN a.actor AS actor, a.tenant AS tenant, a.facts AS facts ORDER BY a.at",
+        actors=[f"token:{token['id']}", f"service_account:system:serviceaccount:{here}:bot"],
+    )
+    ways = [(json.loads(row["facts"])["way"], row["tenant"]) for row in logins]
+    assert ways == [("API token", "_system"), ("service account", "_system")], "once for each token, not for each call"
+    assert text not in json.dumps(logins)
+    assert bot not in json.dumps(logins)
     denied = await one.query(
         "MATCH (a:AuditEntry {kind: 'access.denied', actor: $actor}) RETURN a.subject AS entry, a.reason AS reason",
         actor=f"token:{token['id']}",
@@ -178,6 +187,11 @@ async def test_commands_do_what_their_caller_may_and_say_what_is_missing(install
     whoami = json.loads((await installed.rb("access", "whoami", "--json", token=text)).stdout)
     assert whoami["person"] == ADA
     assert [(role["role"], role["where"]) for role in whoami["roles"]] == [("responder", "namespaces shop")]
+    assert (await installed.rb("access", "whoami", "--json", token=text)).returncode == 0
+    logins = await one.query(
+        "MATCH (a:AuditEntry {kind: 'access.login', actor: $actor}) RETURN a.facts AS facts", actor=whoami["actor"]
+    )
+    assert len(logins) == 1, "two commands within the hour are one login"
     refused = await installed.rb("pause", "--reason", "with a token", token=text)
     assert refused.returncode == 1
     assert "it is shown" not in refused.stderr

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from fakes.audited import entry, key
+from fakes.served import until
 
 from safety.anchors import Seal
 from safety.trail import Entry, EntryKind, spelled
@@ -117,6 +118,26 @@ async def test_invariant_11_what_was_not_done_is_not_told(site):
     assert await site.kinds() == ["segment.begun", "access.login"]
     await site.sealer.seal(others=False)
     assert (await site.verified()).problems == []
+
+
+@pytest.mark.parametrize("kind", [EntryKind.DENIED, EntryKind.OVERRIDE, EntryKind.PAUSED])
+async def test_what_is_critical_is_sealed_at_once_and_cannot_be_cut_off(site, kind):
+    """The interval is an hour: an ordinary entry waits for it, and a critical one takes along what was before it."""
+    sealer = Sealer(site.graph, site.book, SIGNER, seconds=3600)
+    running = asyncio.create_task(sealer.run())
+    try:
+        await site.trail.append(site.tenant, [Entry(EntryKind.LOGIN, "ann")])
+        await site.trail.append(site.tenant, [Entry(kind, "ann")])
+
+        async def sealed():
+            return (await site.verified()).sealed or None
+
+        await until(sealed, "an anchor is there", 60)
+    finally:
+        running.cancel()
+    assert (await site.verified()).problems == []
+    await site.cypher("MATCH (a:AuditEntry {tenant: $tenant, kind: $kind}) DETACH DELETE a", kind=kind.value)
+    assert (await site.verified()).problems, "the entry is missed"
 
 
 def claim(execution):

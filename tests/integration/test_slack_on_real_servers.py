@@ -170,6 +170,19 @@ async def test_somebody_who_is_not_mapped_changes_nothing(site):
     views = len(site.slack.workspace.views)
     await site.slack.click(MALLORY, message, DETAILS)
     assert len(site.slack.workspace.views) == views
+
+    async def told():
+        rows = await site.world.query(
+            "MATCH (a:AuditEntry {kind: 'access.denied', actor: $actor}) WHERE a.facts CONTAINS $id "
+            "RETURN a.subject AS subject, a.reason AS reason ORDER BY a.at",
+            actor=f"slack:{MALLORY}",
+            id=approval["id"],
+        )
+        return rows if len(rows) == 2 else None
+
+    rows = await until(told, "both clicks are in the audit trail", WAIT)
+    assert [row["subject"] for row in rows] == [f"slack {APPROVE}", f"slack {DETAILS}"]
+    assert "not tied to a person" in rows[0]["reason"]
     ended = await site.world.rb("approvals", "approve", approval["id"], "--yes", "--by", "carol")
     assert ended.returncode == 0, ended.stderr
     await site.question(execution, "*Approved* by `carol`")

@@ -131,3 +131,25 @@ async def test_an_app_that_is_not_there_leaves_the_question_open(site):
         await site.slack.click(ALICE, message, APPROVE)
     site.slack.request_url = there
     assert await status(site, execution) == ["pending"]
+
+
+async def test_forged_and_repeated_clicks_are_in_the_audit_trail(site):
+    """Why it was refused and what it claims to be; nobody is named as the actor, because nothing was proven."""
+    _, execution, message = await asked(site)
+    (approval,) = await site.world.query("MATCH (a:Approval {execution_id: $id}) RETURN a.id AS id", id=execution["id"])
+    payload = site.slack.clicked(ALICE, message, message.button(APPROVE))
+    body, headers = site.slack.signed(payload)
+    forged = headers | {"X-Slack-Signature": LocalSlack().signed(payload)[1]["X-Slack-Signature"]}
+    async with httpx.AsyncClient(trust_env=False, timeout=WAIT) as client:
+        for given, expected in ((forged, 401), (headers, 200), (headers, 401)):
+            answer = await client.post(site.slack.request_url, content=body, headers=given)
+            assert answer.status_code == expected, answer.text
+    told = await site.world.query(
+        "MATCH (a:AuditEntry {tenant: '_system', kind: 'access.denied'}) WHERE a.facts CONTAINS $id "
+        "RETURN a.actor AS actor, a.subject AS subject, a.reason AS reason, a.facts AS facts ORDER BY a.at",
+        id=approval["id"],
+    )
+    assert [row["reason"] for row in told] == ["the signature is not Slack's", "the request was taken before"]
+    assert {(row["actor"], row["subject"]) for row in told} == {("unproven", f"slack {APPROVE}")}
+    facts = json.loads(told[0]["facts"])
+    assert (facts["claimed_user"], facts["address"]) == (ALICE, "127.0.0.1")
