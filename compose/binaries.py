@@ -1,5 +1,6 @@
-"""The Go programs of the practice cluster, and k6, built from pinned modules and kept in the cache of the user.
+"""The Go programs of the practice cluster, k6, and the proxy of the tests of faults.
 
+They are built from pinned modules and kept in the cache of the user.
 `gobuild/*/go.sum` is the hash check: Go refuses a module whose content differs from it. A finished program is keyed
 by those files, so a second checkout with the same pins finds it built.
 """
@@ -52,6 +53,7 @@ BUILDS = (
     Build("etcd", {"etcd": "."}, "-s -w"),
     Build("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, f"-s -w -X sigs.k8s.io/kwok/pkg/consts.Version=v{KWOK}"),
     Build("k6", {"k6": "go.k6.io/k6"}, "-s -w"),
+    Build("toxiproxy", {"toxiproxy": "."}, "-s -w"),
     Build(
         "kubernetes",
         {

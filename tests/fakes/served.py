@@ -111,6 +111,8 @@ class Process:
             try:
                 read = json.loads(line)
             except ValueError:
+                read = None
+            if not isinstance(read, dict):
                 read = {"event": line}
             if not event or read.get("event") == event:
                 lines.append(read)
@@ -186,7 +188,7 @@ class Served:
         """Run a command to its end."""
         command = [sys.executable, "-c", _RB, "--config", str(self.config), *words]
         return await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, env=self._env(), cwd=self.folder, timeout=60
+            subprocess.run, command, capture_output=True, text=True, env=self._env(), cwd=self.folder, timeout=240
         )
 
     def _env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
