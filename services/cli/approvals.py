@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import identity, runtime, story
+from services.cli.secrets import read_ring
 
 if TYPE_CHECKING:
     from executor.model import ExecutionRecord
@@ -373,8 +374,11 @@ async def _open(settings: Settings) -> AsyncIterator[Stores]:
     from services.graph.approvals import Neo4jApprovalStore  # noqa: PLC0415 - as above
     from services.graph.executions import Neo4jExecutionStore  # noqa: PLC0415 - as above
     from services.outgoing.opening import service_client  # noqa: PLC0415 - as above
+    from services.sealing import sealer  # noqa: PLC0415 - as above
 
     async with runtime.open_graph(settings) as graph:
+        # Plans that hold a secret are kept encrypted: without the keys nobody could answer about them here.
+        sealer.ring = await read_ring(settings) or sealer.ring
         http = service_client(settings)
         try:
             voters = open_voters(settings, graph, identity.caller().door.access, http, SystemClock())
