@@ -110,9 +110,16 @@ async def _executions(site: Site, events: Sequence[str]) -> list[dict[str, Any]]
 
 
 async def _epochs(site: Site, execution: str) -> list[int]:
-    """The epochs of what was written about an execution, in the order of writing."""
+    """The epochs of what was written about an execution, in the order of writing.
+
+    Intents are left out: one that is written anew tells when its step first began.
+    """
     rows = await site.world.query(
-        "MATCH (a:AuditEntry {execution_id: $id}) RETURN a.facts AS facts ORDER BY a.at, a.seq", id=execution
+        """
+        MATCH (a:AuditEntry {execution_id: $id}) WHERE a.kind <> 'step.intended'
+        RETURN a.facts AS facts ORDER BY a.at, a.seq
+        """,
+        id=execution,
     )
     facts = [json.loads(row["facts"]) for row in rows]
     return [int(fact["epoch"]) for fact in facts if isinstance(fact.get("epoch"), int)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 import pytest
@@ -18,6 +19,7 @@ from tests.chaos.watching import look, settled
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WAIT = 240
+LONG = bool(os.environ.get("LONG_TESTS"))
 SOME = (
     Failpoint.GATE_RESERVED,
     Failpoint.DECISION_RECORDED,
@@ -78,7 +80,15 @@ async def test_an_offset_that_is_committed_before_its_decision_is_noticed(stack,
     assert {violation.invariant for violation in done.violations} == {"2"}
 
 
-@pytest.mark.parametrize("broken", ["", "fence"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(
+            "", marks=pytest.mark.skipif(not LONG, reason="LONG_TESTS=1 runs it; see test_invariants_running")
+        ),
+        "fence",
+    ],
+)
 async def test_a_holder_that_slept_past_its_lease_does_nothing_twice_and_without_the_fence_it_is_noticed(
     stack, tmp_path, broken
 ):
