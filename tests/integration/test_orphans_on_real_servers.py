@@ -339,7 +339,5 @@ async def test_an_orphan_is_taken_back_when_a_person_says_so(world, left):
     assert node["outcome"] == "rollback", node["error"]
     assert "aborted by ann: wrong target" in node["error"]
     assert node["epoch"] > run["epoch"]
-    deployment = await world.admin.get(
-        ObjectRef(kind="Deployment", name="half", namespace=namespace, api_version="apps/v1")
-    )
+    deployment = await world.admin.get("Deployment", "half", namespace)
     assert not [key for key in deployment["metadata"].get("annotations", {}) if key.endswith("/fixed")]
