@@ -248,7 +248,7 @@ class Runbook(Model):
     safety: Safety = Field(Safety(), description="Limits that the gate enforces")
     service_account: str = Field(
         "",
-        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
         description="NAMESPACE/NAME of the account that its steps act as; the settings must allow it",
     )
     approvals: Approvals = Field(Approvals(), description="Who has to say yes to what")

@@ -119,7 +119,7 @@ ENTRY_POINTS: Mapping[str, EntryPoint] = {
     "rb down": _STACK,
     "rb status": _STACK,
     "rb logs": _STACK,
-    "rb doctor": EntryPoint(why_open="looks at the caller's own machine; with --deep it asks for executions:list itself"),
+    "rb doctor": EntryPoint(why_open="looks at the own machine; --deep asks for executions:list itself"),
     "rb browser": _STACK,
     "rb demo": _STACK,
     "rb serve": EntryPoint(why_open="is the service: who starts it holds the credentials of every store already"),
