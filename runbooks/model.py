@@ -246,8 +246,8 @@ class Runbook(Model):
     assumptions: tuple[Assumption, ...] = Field((), description="Facts that the author relies on")
     preconditions: tuple[Precondition, ...] = Field((), description="Checks before anything is changed")
     safety: Safety = Field(Safety(), description="Limits that the gate enforces")
-    service_account: str = Field(
-        "",
+    service_account: str | None = Field(
+        None,
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
         description="NAMESPACE/NAME of the account that its steps act as; the settings must allow it",
     )

@@ -45,7 +45,7 @@ def account_of(runbook: Runbook, rules: Sequence[Impersonation], allowed: Sequen
             if own is not None and own != given:
                 raise PlanError(f"{says}, and kubernetes.impersonate gives it {given.user}")
             return given
-    if own is not None and not any(_matches(named, pattern) for pattern in allowed):
+    if named and not any(_matches(named, pattern) for pattern in allowed):
         raise PlanError(f"{says}, which kubernetes.runbook_accounts does not allow")
     return own
 
