@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,12 +30,32 @@ def masked(item: KubeObject) -> KubeObject:
     shown = {**item, "metadata": meta} if meta else dict(item)
     if not is_secret(item):
         return shown
-    if LAST_APPLIED in (meta.get("annotations") or {}):
-        meta["annotations"] = {key: value for key, value in meta["annotations"].items() if key != LAST_APPLIED}
+    if annotations := meta.get("annotations"):
+        held = tuple(_held(item))
+        meta["annotations"] = {
+            key: MASK if any(text in value for text in held) else value
+            for key, value in annotations.items()
+            if key != LAST_APPLIED
+        }
     for part in ("data", "stringData"):
         if isinstance(item.get(part), Mapping):
             shown[part] = dict.fromkeys(item[part], MASK)
     return shown
+
+
+def _held(secret: KubeObject) -> Iterator[str]:
+    """What a Secret holds, plain and as it is written in it: tools repeat either in annotations."""
+    for part in ("data", "stringData"):
+        for value in (secret.get(part) or {}).values():
+            if isinstance(value, str):  # a reference to a secret holds none
+                yield from (text for text in (value, _decoded(value)) if len(text) >= _SHORTEST)
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode()
+    except ValueError:
+        return ""
 
 
 class Revealed:

@@ -30,8 +30,12 @@ def packed(text):
 
 
 def secret(value="old-credentials"):
-    last = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"data": packed(value)})}
-    meta = {"name": "regcred", "namespace": NAMESPACE, "annotations": last}
+    copies = {
+        "kubectl.kubernetes.io/last-applied-configuration": json.dumps({"data": packed(value)}),
+        "tool.example.com/copy": packed(value),
+        "tool.example.com/read": f"as {value}",
+    }
+    meta = {"name": "regcred", "namespace": NAMESPACE, "annotations": {**copies, "owner": "team-shop"}}
     kind = "kubernetes.io/dockerconfigjson"
     return {
         "apiVersion": "v1",
@@ -63,7 +67,7 @@ def records(rig, *more):
 
 
 async def test_a_renewed_secret_leaves_no_value_in_any_record(world):
-    """Old and new data are in the cluster only; records hold names and masks."""
+    """Old and new data are in the cluster only, also where annotations repeat them; records hold names and masks."""
     world.cluster.add(secret())
     rig = apply(world)
     output = await rig.run()
@@ -73,6 +77,7 @@ async def test_a_renewed_secret_leaves_no_value_in_any_record(world):
         assert value not in text
         assert packed(value) not in text
     assert rig.planned.changes[0].summary.endswith("data[.dockerconfigjson]: *** -> ***")
+    assert "team-shop" in text, "what is no secret can be read"
 
 
 async def test_undo_of_a_renewed_secret_takes_the_prior_data_from_the_backup(world):
