@@ -22,6 +22,7 @@ from services.audit.trail import Neo4jTrail
 from services.audit.verifying import Verification
 from services.graph.connect import Graph, GraphSettings, connect
 from services.graph.errors import GraphRejected, GraphUnavailable
+from services.graph.formats import FORMAT
 from services.graph.migrate import migrate
 
 pytestmark = pytest.mark.stack
@@ -141,7 +142,8 @@ async def test_what_is_critical_is_sealed_at_once_and_cannot_be_cut_off(site, ki
 
 
 def claim(execution):
-    return {"execution_id": execution, "plan_hash": "", "holder": "", "lease_ms": 1, "claim_id": uuid4().hex}
+    asked = {"execution_id": execution, "plan_hash": "", "holder": "", "lease_ms": 1, "format": FORMAT}
+    return {**asked, "claim_id": uuid4().hex}
 
 
 async def test_invariant_11_a_write_whose_answer_was_lost_leaves_its_segment_and_the_trail_holds(site, monkeypatch):
