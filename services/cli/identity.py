@@ -222,10 +222,11 @@ def login() -> str:
 
 
 def _proven(settings: Settings, token: str, through: str) -> Actor:
-    from services.access.errors import IdentityUnavailable, Unauthenticated  # noqa: PLC0415 - keeps rb --help quick
-    from services.logs import masker  # noqa: PLC0415 - as above
+    from services import logs  # noqa: PLC0415 - keeps rb --help quick
+    from services.access.errors import IdentityUnavailable, Unauthenticated  # noqa: PLC0415 - as above
 
-    masker.register(token)
+    logs.configure("error", settings.logging.format)  # that a login could not be told is not the answer
+    logs.masker.register(token)
     try:
         return runtime.run(_prove(settings, token))
     except Unauthenticated as error:

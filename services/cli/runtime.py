@@ -126,10 +126,8 @@ async def _seal(settings: Settings, graph: Graph) -> None:
         if audit.book.exists() and audit.key.exists():
             await Sealer(graph, BookFile(audit.book), open_key(audit.key)).close()
     except (RemediationError, OSError) as error:
-        import structlog  # noqa: PLC0415 - as above
-
         # Done is done: what the command was for has happened, and is on record.
-        structlog.get_logger(__name__).warning("audit.not_sealed", error=str(error))
+        typer.echo(f"what was put on record is not sealed yet: {error}", err=True)
 
 
 @asynccontextmanager
