@@ -1,5 +1,6 @@
 """The workloads of the demo. Their health depends on the field that a runbook changes: the stages of KWOK see to it."""
 
+import base64
 from typing import Any
 
 from compose.practice.bootstrap import KUBELET_LABEL, node_manifest
@@ -12,7 +13,7 @@ NEEDS_MEMORY = "practice.rootmend.dev/needs-memory"
 EXPIRED_DATA = "practice.rootmend.dev/expired-data"
 PULL_SECRET = "regcred"  # noqa: S105 - the name of a Secret, not its content
 REGISTRY = "registry.practice.rootmend.dev"
-_EXPIRED = "eyJhdXRocyI6e319"  # {"auths":{}}
+_EXPIRED = '{"auths":{}}'
 
 
 def namespace(name: str, mark: str) -> Manifest:
@@ -73,14 +74,15 @@ def service(space: str, app: str) -> Manifest:
     }
 
 
-def expired_credentials(space: str) -> Manifest:
+def expired_credentials(space: str, content: str = _EXPIRED) -> Manifest:
     """A pull secret that the private registry no longer takes."""
+    kept = base64.b64encode(content.encode()).decode()
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": PULL_SECRET, "namespace": space, "annotations": {EXPIRED_DATA: _EXPIRED}},
+        "metadata": {"name": PULL_SECRET, "namespace": space, "annotations": {EXPIRED_DATA: kept}},
         "type": "kubernetes.io/dockerconfigjson",
-        "data": {".dockerconfigjson": _EXPIRED},
+        "data": {".dockerconfigjson": kept},
     }
 
 

@@ -34,11 +34,13 @@ class Canaries:
     Attributes:
         known: read as ``{{ secrets.registry_config }}``; it has letters that every encoding changes.
         unknown: nobody tells the pipeline of it: a password in addresses that alerts and workloads hold.
+        former: nor of this one: it is in Secrets of the cluster, which steps read, write over and put back.
     """
 
     def __init__(self) -> None:
         self.known = f"canary/{uuid4().hex}+k~"
         self.unknown = f"canaryx{uuid4().hex}"
+        self.former = f"canaryf/{uuid4().hex}+f~"
 
     @property
     def address(self) -> str:
@@ -48,22 +50,36 @@ class Canaries:
     @property
     def registry(self) -> str:
         """Credentials of the registry of the practice cluster."""
-        both = base64.b64encode(f"robot:{self.known}".encode()).decode()
-        return json.dumps({"auths": {"registry.practice.rootmend.dev": {"auth": both, "password": self.known}}})
+        return _docker_config(self.known)
+
+    @property
+    def former_registry(self) -> str:
+        """Credentials that the registry takes no longer."""
+        return _docker_config(self.former)
 
     def forms(self) -> dict[str, str]:
         """What to look for, by name; calculated here, and not by what masks."""
         found: dict[str, str] = {}
-        for name, secret in (("known", self.known), ("unknown", self.unknown)):
+        for name, secret in (("known", self.known), ("unknown", self.unknown), ("former", self.former)):
             found[name] = secret
             found[f"{name} in a URL"] = quote(secret, safe="")
             found[f"{name} in hexadecimal"] = secret.encode().hex()
-            for shift in range(3):
-                encoded = base64.b64encode(b"x" * shift + secret.encode()).decode()
-                found[f"{name} in base64, {shift}"] = encoded[4:-4]
-                twice = base64.b64encode(encoded.encode()).decode()
-                found[f"{name} in base64 of base64, {shift}"] = twice[8:-12]
+            for shift, once in enumerate(_in_base64(secret)):
+                found[f"{name} in base64, {shift}"] = once
+                found[f"{name} in base64 in a URL, {shift}"] = quote(once, safe="")
+                for other, twice in enumerate(_in_base64(once)):
+                    found[f"{name} in base64 of base64, {shift} {other}"] = twice
         return found
+
+
+def _docker_config(password: str) -> str:
+    both = base64.b64encode(f"robot:{password}".encode()).decode()
+    return json.dumps({"auths": {"registry.practice.rootmend.dev": {"auth": both, "password": password}}})
+
+
+def _in_base64(text: str) -> list[str]:
+    """What stands in base64 of anything that has the text in it, by where the text begins."""
+    return [base64.b64encode(b"x" * shift + text.encode()).decode()[4:-4] for shift in range(3)]
 
 
 class Slack:

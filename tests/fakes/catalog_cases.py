@@ -91,7 +91,7 @@ async def out_of_memory(site: Site) -> Told:
 
 async def credentials(site: Site) -> Told:
     """The registry of the practice cluster looks at the Secret; a tag that is not there needs none."""
-    await site.cluster.create(expired_credentials(site.namespace))
+    await site.cluster.create(expired_credentials(site.namespace, site.canaries.former_registry))
     spec = {"imagePullSecrets": [{"name": PULL_SECRET}]}
     tag = "missing" if site.wrong else "1"
     made = deployment(site.namespace, APP, f"{REGISTRY}/app:{tag}", pod_spec=spec)

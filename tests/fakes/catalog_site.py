@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from fakes.canaries import Canaries
 from fakes.practice_controllers import MARK, Item, Kubelet, Measure
 from fakes.served import Served, until
 
@@ -43,6 +44,7 @@ class Site:
 
     Attributes:
         wrong: the cause is another one, so that the runbook cannot help.
+        canaries: secrets that stand where such things hold some: in workloads, alerts and Secrets.
         sick: nothing is well any more, whatever it runs.
     """
 
@@ -51,6 +53,7 @@ class Site:
     namespace: str
     wrong: bool
     measures: dict[str, Measure]
+    canaries: Canaries = field(default_factory=Canaries)
     sick: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     cleanups: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)
@@ -81,7 +84,8 @@ class Site:
     def pod_spec(self, image: str = "shop/app:1", **more: Any) -> dict[str, Any]:
         """Pods for the nodes of the kubelet."""
         mark = self.kubelet.mark
-        container = {"name": APP, "image": image, **more.pop("container", {})}
+        dsn = [{"name": "DSN", "value": self.canaries.address}]
+        container = {"name": APP, "image": image, "env": dsn, **more.pop("container", {})}
         own = {"key": MARK, "operator": "Equal", "value": mark, "effect": "NoSchedule"}
         selector = more.pop("node", {MARK: mark, "kubernetes.io/hostname": f"{mark}-main"})
         return {
@@ -126,7 +130,7 @@ class Site:
             item: Item | None = await self.cluster.get(kind, name, ref.namespace)
             return item if item is not None and holds(item) else None
 
-        found = await until(look, f"{kind} {name} of {self.namespace} is as it should be", 60)
+        found = await until(look, f"{kind} {name} of {self.namespace} is as it should be", 180)
         assert found is not None
         return found
 
@@ -141,7 +145,7 @@ class Site:
         async def look() -> Item | None:
             return next((pod for pod in await self.pods() if holds(pod)), None)
 
-        found = await until(look, f"a pod of {self.namespace} is as it should be", 60)
+        found = await until(look, f"a pod of {self.namespace} is as it should be", 180)
         assert found is not None
         return found
 
@@ -182,10 +186,10 @@ class Site:
         namespace = "" if told.kind == "Node" else self.namespace
         await self.world.send(
             [self.world.rca(told.name, namespace, told.reason, kind=told.kind, event_id=event, confidence=0.83,
-                            message=told.message)]
+                            message=f"{told.message} {self.canaries.address}".strip())]
         )  # fmt: skip
         decision = await self.world.decided(
-            event, "permit", "approval", "refusal", "no_match", "no_target", "plan_failed"
+            event, "permit", "approval", "refusal", "no_match", "no_target", "plan_failed", seconds=300
         )
         assert decision["kind"] in ("permit", "approval"), decision
         answered: set[str] = set()
