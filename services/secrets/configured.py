@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -28,5 +29,7 @@ def _found(value: Any, name: str) -> Iterator[str]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _found(item, name)
+    elif isinstance(value, Enum):
+        return  # a choice among a few words, whatever the runbook is called whose choice it is
     elif isinstance(value, str) and value and is_secret_name(name) and "secrets." not in value:
         yield value

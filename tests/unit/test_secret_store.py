@@ -438,3 +438,10 @@ def test_every_secret_of_the_settings_is_known_to_the_masker():
     found = set(configured_secrets(settings))
     assert {"neo4j-password", "kafka-password", "https://teams.example/hook"} <= found
     assert "me" not in found
+
+
+def test_a_word_to_choose_is_no_secret_whatever_it_stands_beside():
+    """The first rung of a runbook named ...-credentials: masked, the word `approve` would be gone from everything."""
+    rungs = '{"renew-credentials": "approve", "rotate-token": "auto"}'
+    settings = load_settings(env={"ROOTMEND_AUTONOMY__RUNBOOKS": rungs}, cwd=Path("/"))
+    assert not {"approve", "auto"} & set(configured_secrets(settings))
