@@ -131,7 +131,9 @@ def _toolchain(cache: Path, on_event: OnEvent) -> Go:
 
 def _build(build: Build, cache: Path, on_event: OnEvent) -> None:
     go = _toolchain(cache, on_event)
-    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOWORK": "off"}
+    # Go's cache of modules cannot be written to, nor deleted by whoever clears the cache, unless it is told.
+    flags = "-buildvcs=false -mod=readonly -modcacherw"
+    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": flags, "GOWORK": "off"}
     env = {**os.environ, **go.env, **settings}
     home = build.home(cache)
     # The caller holds the lock, so what earlier builds left half done belongs to nobody.
