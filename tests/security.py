@@ -24,6 +24,7 @@ NOT_LOOKED_AT = ("uv.lock", "tests/", "docs/", "compose/locks/", "compose/gobuil
 """Checksums, and secrets that are made up for tests and examples."""
 EXPLAINED = {
     ("compose/demo/scenarios/image_pull.py", "Secret Keyword"): "the name of a secret, not its value",
+    ("services/pipeline/vetting.py", "Secret Keyword"): "the name of a check",
     ("compose/demo/workloads.py", "Secret Keyword"): "the name of a Kubernetes Secret",
     ("compose/practice/keys.py", "Private Key"): "the first line of a key, to write keys that are made on the spot",
     ("runbooks/dialects/recognise.py", "Secret Keyword"): "a word that runbooks use",
